@@ -1,0 +1,3 @@
+"""vocablab: a laboratory for vocabulary interventions in language models."""
+
+__version__ = "0.1.0"

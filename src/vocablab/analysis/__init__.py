@@ -1,0 +1,1 @@
+"""Statistics, verdicts, figures and the report, from records and score files alone: imports no torch."""

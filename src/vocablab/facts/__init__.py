@@ -1,0 +1,1 @@
+"""Facts: relations with operands and an answer, and the families that enumerate them."""
