@@ -28,6 +28,11 @@ class Span:
 class Intervention(ABC):
     """A change of vocabulary plus the rule that maps text to the changed token stream."""
 
+    @property
+    def changes_text(self) -> bool:
+        """Whether the arm is expected to change any text: false for a control (rule 3)."""
+        return True
+
     @abstractmethod
     def tokens(self) -> tuple[str, ...]:
         """Names of the added tokens, in the order of their ids. Names are unique and hold no white space."""
@@ -56,6 +61,10 @@ class Intervention(ABC):
 @dataclass(frozen=True)
 class NoChange(Intervention):
     """The control: no tokens, no spans."""
+
+    @property
+    def changes_text(self) -> bool:
+        return False
 
     def tokens(self) -> tuple[str, ...]:
         return ()

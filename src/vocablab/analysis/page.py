@@ -1,0 +1,82 @@
+"""The report as one HTML file that opens anywhere, offline."""
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vocablab.analysis import fragments
+from vocablab.analysis.report_data import build_report
+from vocablab.base.files import write_bytes_atomically, write_json_atomically
+
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
+
+
+def write_report(study_dir: Path) -> Path:
+    """Rebuild `report.json` and `report.html` in `study_dir` and return the path of the page.
+
+    These two files alone are rewritten in place: they hold nothing that the records do not.
+
+    Raises:
+        UserError: if the study's description is missing or damaged, or nothing was scored yet.
+    """
+    report = build_report(study_dir)
+    page = render(report)
+    write_json_atomically(study_dir / "report.json", report)
+    path = study_dir / "report.html"
+    write_bytes_atomically(path, page.encode("utf-8"))
+    return path
+
+
+def render(report: dict[str, Any]) -> str:
+    """The page of a report, self-contained: style, script, plotly and data are inside it."""
+    # Imported here because plotly takes its time, and report.json alone does not need it.
+    from plotly.offline import get_plotlyjs
+
+    slots = {
+        "title": fragments.text(report["study"]["title"]),
+        "style": _template("report.css"),
+        "plotly": get_plotlyjs(),
+        "script": _template("report.js"),
+        "data": script_json(_plotted(report)),
+        "header": fragments.header(report),
+        "verdicts": fragments.verdicts(report),
+        "arms": fragments.arms(report),
+        "effects": fragments.effects(report),
+        "scores": fragments.scores(report),
+        "adoption": fragments.adoption(report),
+        "samples": fragments.samples(report),
+        "gates": fragments.gates(report),
+        "runs": fragments.runs(report),
+    }
+    # One pass, so that a slot's name inside a model's output is never filled in.
+    return _SLOT.sub(lambda match: slots[match.group(1)], _template("report.html"))
+
+
+def _plotted(report: dict[str, Any]) -> dict[str, Any]:
+    """The parts of the report that the script draws."""
+    claims = [verdict["claim"] for verdict in report["verdicts"]]
+    return {
+        "study": {key: report["study"][key] for key in ("control", "treatment")},
+        "arms": [{"name": arm["name"]} | style for arm, style in fragments.arm_styles(report)],
+        "verdicts": [
+            {"claim": claim, "estimate": verdict["estimate"]}
+            for claim, verdict in zip(claims, report["verdicts"], strict=True)
+        ],
+        "effects": report["effects"],
+        "scores": report["scores"],
+        "curves": report["curves"],
+    }
+
+
+def script_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in, whatever text it holds."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _template(name: str) -> str:
+    return (resources.files("vocablab.analysis") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,30 @@
+"""The price of what a replacement loses (rule 5).
+
+A token ``<MUL_6_9_54>`` stands for ``6*9=54`` as well as for ``9 × 6 = 54``. To compare its bits with a model
+that must write the characters, the choice of the lost form is charged: minus log2 of the form's share among
+the training corpus's replacements (Krichevsky-Trofimov estimate), and an unseen form is spelled out at 8
+bits per byte after an escape. So bits per byte of every arm are code lengths of the same raw documents.
+"""
+
+import math
+from collections import Counter
+
+from vocablab.vocab.intervention import Span
+
+
+class FormCode:
+    """A code over the forms seen in training."""
+
+    def __init__(self, counts: Counter[str]) -> None:
+        """Make the code from how often each form was replaced in the training documents."""
+        self._counts = counts
+        self._total = counts.total() + 0.5 * (len(counts) + 1)
+
+    def bits(self, spans: list[Span]) -> float:
+        """Bits to say the lost forms of `spans`."""
+        return sum(self._bits(span) for span in spans)
+
+    def _bits(self, span: Span) -> float:
+        seen = self._counts.get(span.form, 0)
+        price = -math.log2((seen + 0.5) / self._total)
+        return price if seen else price + 8.0 * len(span.form.encode("utf-8", "surrogatepass"))

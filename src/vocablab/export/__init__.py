@@ -1,0 +1,1 @@
+"""Export to Hugging Face, proved equal before it is published."""

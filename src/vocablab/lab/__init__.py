@@ -1,0 +1,1 @@
+"""The laboratory: studies, plans, stages, engine and command line."""

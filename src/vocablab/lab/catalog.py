@@ -1,0 +1,106 @@
+"""Finding studies: the built-in ones by name, a user's own by path."""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from vocablab.base.config import override
+from vocablab.base.errors import UserError
+from vocablab.lab.study import Study
+
+BUILT_IN = "vocablab.studies"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A study as the user chose it."""
+
+    study: Study
+    """The study, overrides applied."""
+    source: str
+    """Module name or file path, from which a worker process loads the same classes."""
+    preset: str
+    """Name of the preset."""
+    docstring: str
+    """The study file's docstring: hypothesis, command, cost, expected result."""
+    overrides: tuple[str, ...]
+    """The ``--set`` options, which make the run exploratory."""
+
+
+def built_in_names() -> list[str]:
+    """Names of the built-in studies, as the command line spells them."""
+    package = importlib.import_module(BUILT_IN)
+    return sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__))
+
+
+def load_module(source: str) -> ModuleType:
+    """The module of a study from a module name or a path to a ``.py`` file.
+
+    Raises:
+        UserError: if there is no such study, or its file does not run.
+    """
+    if not source.endswith(".py"):
+        return importlib.import_module(source)
+    path = Path(source).resolve()
+    if not path.exists():
+        raise UserError(f"there is no study file {source}.")
+    name = f"vocablab_user_study_{path.stem.replace('-', '_')}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:  # a user's file can fail in any way; say where rather than dump a traceback
+        del sys.modules[name]
+        raise UserError(f"the study file {source} does not run: {type(error).__name__}: {error}.") from None
+    return module
+
+
+def source_of(name: str) -> str:
+    """Module name or path for what a user typed.
+
+    Raises:
+        UserError: for an unknown name, listing those there are.
+    """
+    if name.endswith(".py") or "/" in name:
+        return name
+    if name.replace("_", "-") not in built_in_names():
+        raise UserError(f"there is no study '{name}'; there is {', '.join(built_in_names())}, or give a path to a .py file.")
+    return f"{BUILT_IN}.{name.replace('-', '_')}"
+
+
+def choose(name: str, preset: str | None = None, overrides: tuple[str, ...] = ()) -> Chosen:
+    """Load a study, its preset and its overrides.
+
+    Raises:
+        UserError: naming the study, preset or field that is wrong.
+    """
+    source = source_of(name)
+    module = load_module(source)
+    if not hasattr(module, "study"):
+        raise UserError(f"{source} declares no function study().")
+    presets = module.presets() if hasattr(module, "presets") else {"default": module.study()}
+    wanted = preset or next(iter(presets))
+    if wanted not in presets:
+        raise UserError(f"study {name} has no preset '{wanted}'; it has {', '.join(presets)}.")
+    study = presets[wanted]
+    for item in overrides:
+        path, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: write it as field.path=value.")
+        if path.startswith("recipe."):
+            for index in range(len(study.arms)):
+                study = override(study, f"arms.{index}.{path}", value)
+        else:
+            study = override(study, path, value)
+    return Chosen(study, source, wanted, (module.__doc__ or "").strip(), overrides)

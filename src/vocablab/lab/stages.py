@@ -1,0 +1,298 @@
+"""The stages of one run (one arm and seed), each published whole with its record, or not at all."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vocablab.base.config import fingerprint, to_json
+from vocablab.base.errors import UserError
+from vocablab.base.files import partial_directory, publish_directory
+from vocablab.base.progress import Progress, silent
+from vocablab.base.records import (
+    Record,
+    damaged_file,
+    first_difference,
+    git_state,
+    hardware,
+    list_files,
+    package_versions,
+    read_record,
+    utc_now,
+)
+from vocablab.corpus.prepare import RawCorpus, gather, prepare
+from vocablab.corpus.shards import read_shard
+from vocablab.lab.study import Arm, Study
+from vocablab.pretrain.loop import pretrain, target_bytes
+from vocablab.training.checkpoint import WEIGHTS
+from vocablab.vocab.codec import Codec
+from vocablab.vocab.vocabulary import Vocabulary, padded
+
+STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
+"""The stages of a run in order; the study-wide vocabulary comes before, the report after."""
+FORMATS = {"vocabulary": 1, "prepare": 1, "pretrain": 1, "export": 1, "sft": 1, "evaluate": 1}
+"""Version of what each stage writes; raised when its code changes what it would produce."""
+RESUMES = frozenset({"pretrain"})
+"""Stages that go on from what an interrupted attempt left; the others begin again."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a study runs: nothing here changes a result."""
+
+    runs: Path
+    """Directory of all studies' runs."""
+    data: Path | None
+    """The data directory, or None."""
+    device: str = "cpu"
+    """Device the models run on."""
+
+    def study(self, study: Study) -> Path:
+        """The study's directory."""
+        return self.runs / study.name
+
+    def stage(self, study: Study, arm: str, seed: int, stage: str) -> Path:
+        """Directory of one stage of one run."""
+        return self.study(study) / arm / f"seed{seed}" / stage
+
+
+@dataclass
+class RunContext:
+    """One run under way; keeps what several of its stages need."""
+
+    study: Study
+    arm: Arm
+    seed: int
+    place: Place
+    progress: Progress = silent
+    raw: dict[int, RawCorpus] = field(default_factory=dict)
+
+    def path(self, stage: str) -> Path:
+        """Directory of a stage of this run."""
+        return self.place.stage(self.study, self.arm.name, self.seed, stage)
+
+    def corpus(self) -> RawCorpus:
+        """The raw documents of this seed, read once per process."""
+        if self.seed not in self.raw:
+            self.raw.clear()
+            self.raw[self.seed] = gather(self.arm.recipe.corpus, self.place.data, self.seed)
+        return self.raw[self.seed]
+
+    def codec(self) -> Codec:
+        """The arm's codec: the study's vocabulary with this arm's tokens."""
+        shared = Vocabulary.load(self.place.study(self.study) / "vocabulary")
+        vocabulary = Vocabulary(shared.base, self.arm.intervention.tokens(), shared.padded_size)
+        return Codec(vocabulary, self.arm.intervention)
+
+
+def vocabulary_identity(study: Study) -> dict[str, Any]:
+    """What decides the study-wide vocabulary: base, corpus, and the tokens of all arms (for the common padding)."""
+    recipe = study.arm(study.control).recipe
+    return {
+        "stage": "vocabulary",
+        "format": FORMATS["vocabulary"],
+        "base_vocabulary": to_json(recipe.base_vocabulary, identity_only=True),
+        "corpus": to_json(recipe.corpus, identity_only=True),
+        "seed": study.seeds[0],
+        "most_added_tokens": max(len(arm.intervention.tokens()) for arm in study.arms),
+    }
+
+
+def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
+    """Identity of every stage of a run, from the configs alone; each holds its input's fingerprint."""
+    recipe = arm.recipe
+    parts: dict[str, dict[str, Any]] = {
+        "prepare": {
+            "corpus": recipe.corpus,
+            "intervention": arm.intervention,
+            "budget": recipe.pretrain.budget,
+            "max_epochs": recipe.pretrain.max_epochs,
+            "model": recipe.model,
+        },
+        "pretrain": {"model": recipe.model, "pretrain": recipe.pretrain},
+        "export": {},
+        "sft": {"sft": recipe.sft, "tasks": recipe.evaluate.tasks},
+        "evaluate": {"evaluate": recipe.evaluate},
+    }
+    found: dict[str, dict[str, Any]] = {}
+    previous = {"vocabulary": fingerprint(vocabulary_identity(study))}
+    for stage in STAGES:
+        found[stage] = {
+            "stage": stage,
+            "format": FORMATS[stage],
+            "seed": seed,
+            "inputs": previous,
+            **to_json(parts[stage], identity_only=True),
+        }
+        previous = {stage: fingerprint(found[stage])}
+    return found
+
+
+def is_done(directory: Path, identity: dict[str, Any]) -> bool:
+    """Whether a valid record covers `identity`.
+
+    Raises:
+        UserError: if an artifact of another configuration, or a damaged one, is in the way.
+    """
+    record = read_record(directory)
+    if record is None:
+        if directory.exists():
+            raise UserError(f"{directory} exists without a record; move it away or use another --runs.")
+        return False
+    if record.fingerprint != fingerprint(identity):
+        change = first_difference(record.identity, identity)
+        raise UserError(
+            f"{directory} was made by another configuration ({change}); nothing is overwritten: use another --runs."
+        )
+    damaged = damaged_file(directory, record)
+    if damaged:
+        raise UserError(f"{directory / damaged} is damaged or missing; move {directory} away to make it again.")
+    return True
+
+
+def run_stage(
+    directory: Path, identity: dict[str, Any], work: Callable[[Path], dict[str, Any]], device: str, *, resumes: bool
+) -> None:
+    """Do `work` in a partial directory and publish it with its record; do nothing if that is done already."""
+    if is_done(directory, identity):
+        return
+    partial = partial_directory(directory, keep=resumes)
+    started = time.monotonic()
+    counts = work(partial)
+    Record(
+        stage=identity["stage"],
+        fingerprint=fingerprint(identity),
+        identity=identity,
+        inputs=identity.get("inputs", {}),
+        files=list_files(partial),
+        counts=counts,
+        wall_seconds=time.monotonic() - started,
+        status="complete",
+        finished=utc_now(),
+        versions=package_versions(),
+        git=git_state(),
+        hardware=hardware(device),
+    ).write(partial)
+    publish_directory(partial, directory)
+
+
+def make_vocabulary(study: Study, place: Place) -> None:
+    """Make the study-wide base vocabulary, padded to one size for all arms (rule 3)."""
+
+    def work(directory: Path) -> dict[str, Any]:
+        recipe = study.arm(study.control).recipe
+        raw = gather(recipe.corpus, place.data, study.seeds[0])
+        base = recipe.base_vocabulary.build(d.text for d in raw.train)
+        most = max(len(arm.intervention.tokens()) for arm in study.arms)
+        vocabulary = Vocabulary(base, (), padded(base.get_vocab_size() + most))
+        vocabulary.save(directory)
+        return {"base_size": vocabulary.base_size, "padded_size": vocabulary.padded_size}
+
+    run_stage(place.study(study) / "vocabulary", vocabulary_identity(study), work, "cpu", resumes=False)
+
+
+def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
+    """Run what is missing of a run, up to and including the stage `until`; returns the stages that ran."""
+    work: dict[str, Callable[[RunContext, Path], dict[str, Any]]] = {
+        "prepare": _prepare,
+        "pretrain": _pretrain,
+        "export": _export,
+        "sft": _sft,
+        "evaluate": _evaluate,
+    }
+    known = identities(context.study, context.arm, context.seed)
+    ran = []
+    for stage in STAGES[: STAGES.index(until) + 1]:
+        if is_done(context.path(stage), known[stage]):
+            continue
+        context.progress(stage, 0, 1)
+        run_stage(
+            context.path(stage),
+            known[stage],
+            lambda directory, stage=stage: work[stage](context, directory),  # type: ignore[misc]
+            context.place.device,
+            resumes=stage in RESUMES,
+        )
+        context.progress(stage, 1, 1)
+        ran.append(stage)
+    return ran
+
+
+def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
+    recipe, codec = run.arm.recipe, run.codec()
+    raw = run.corpus()
+    flops = sum(recipe.model.flops_per_token(codec.vocabulary.padded_size).values())
+    # Only a budget in bytes is known before the text is tokenized; the loop checks the others.
+    texts = [d.text for d in raw.train[:200]]
+    tokens = sum(len(ids) for ids in codec.vocabulary.encode_plain_batch(texts))
+    wanted = target_bytes(recipe.pretrain, sum(len(t.encode("utf-8", "surrogatepass")) for t in texts), tokens, flops)
+    return prepare(
+        recipe.corpus,
+        raw,
+        codec,
+        directory,
+        wanted,
+        recipe.pretrain.max_epochs,
+        lambda done, total: run.progress("prepare", done, total),
+    )
+
+
+def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
+    recipe, vocabulary = run.arm.recipe, run.codec().vocabulary
+    return pretrain(
+        recipe.pretrain,
+        recipe.model,
+        vocabulary.padded_size,
+        vocabulary.eos_id,
+        read_shard(run.path("prepare") / "train"),
+        read_shard(run.path("prepare") / "validation"),
+        run.seed,
+        run.place.device,
+        directory,
+        lambda done, total, note: run.progress("pretrain", done, total, note),
+    )
+
+
+def _export(run: RunContext, directory: Path) -> dict[str, Any]:
+    from vocablab.export.hugging_face import export
+    from vocablab.training.checkpoint import load_weights
+
+    codec = run.codec()
+    model = run.arm.recipe.model.build(codec.vocabulary.padded_size, run.seed)
+    load_weights(model, run.path("pretrain") / WEIGHTS)
+    return export(model, codec, directory)
+
+
+def _sft(run: RunContext, directory: Path) -> dict[str, Any]:
+    from vocablab.posttrain.sft import fine_tune
+
+    examples = [e for task in run.arm.recipe.evaluate.tasks for e in task.examples(run.place.data)]
+    return fine_tune(
+        run.arm.recipe.sft,
+        run.path("export"),
+        examples,
+        run.seed,
+        run.place.device,
+        directory,
+        lambda done, total, note: run.progress("sft", done, total, note),
+    )
+
+
+def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
+    from vocablab.evaluate.run import evaluate
+
+    asked = run.arm.recipe.evaluate
+    texts = [(d.name, d.text) for d in run.corpus().validation[: asked.text_documents]]
+    return evaluate(
+        run.path("sft"),
+        list(asked.tasks),
+        run.place.data,
+        texts,
+        f"{run.study.name}/{run.arm.name}/seed{run.seed}",
+        directory,
+        device=run.place.device,
+        batch_size=32,
+        max_new_tokens=asked.max_new_tokens,
+        progress=run.progress,
+    )

@@ -1,0 +1,1 @@
+"""Post-training of Hugging Face checkpoints with TRL."""

@@ -1,0 +1,1 @@
+"""Pretraining: resumable batches and the loop."""

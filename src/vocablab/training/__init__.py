@@ -1,0 +1,1 @@
+"""Optimiser, schedule, loss, budgets and checkpoints: what training needs, without a loop."""

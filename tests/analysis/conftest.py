@@ -1,0 +1,126 @@
+"""A small study on disk as the lab leaves it: three arms, every kind of task, with known effects."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vocablab.analysis.claims import Benefit, NoHarm
+from vocablab.base.config import to_json
+from vocablab.base.records import Record
+
+ARMS = {
+    "control": "Plain text; no fact token.",
+    "mul_facts": "45 tokens such as <MUL_6_9_54> replace correct products.",
+    "sham": "45 tokens at the same sites, without content.",
+}
+STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
+HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> The answer is 7."
+
+
+def _record(stage: str, arm: str, seed: int, gates: list[dict[str, Any]]) -> Record:
+    counts = {"gates": gates, "source_bytes": 2_000_000, "tokens": {"train": 512_000, "fact": 900}, "note": "a <b>"}
+    return Record(
+        stage=stage,
+        fingerprint=f"{stage}{arm}{seed}".encode().hex().ljust(64, "0")[:64],
+        identity={"arm": arm, "seed": seed},
+        inputs={},
+        files={"data.bin": {"bytes": 12345, "sha256": "0" * 64}},
+        counts=counts,
+        wall_seconds=12.5 + seed,
+        status="complete",
+        finished="2026-01-02T03:04:05+00:00",
+        versions={"python": "3.12.1", "torch": "2.9.0"},
+        git={"commit": "abc1234def", "dirty": True},
+        hardware={"machine": "x86_64", "cores": 8, "device": "cpu"},
+    )
+
+
+def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict[str, Any]]:
+    """Rows of one run; `gain` is the treatment's added chance of a right answer."""
+    rng = np.random.default_rng([seed, len(arm)])
+    difficulty = np.random.default_rng(7).random(n_items)
+    rows: list[dict[str, Any]] = []
+
+    def row(task: str, split: str, item: str, metric: str, **extra: Any) -> None:
+        base = {"run_id": f"{arm}/{seed}", "task": task, "item_id": item, "cluster_id": item, "split": split}
+        base |= {"metric": metric, "score": float("nan"), "gold_bits": float("nan"), "raw_bytes": 20, "n_tokens": 9}
+        base |= {"prompt": "", "output": "", "extracted": "", "ended_eos": True, "extractor_version": "1"}
+        base |= {"secondary_metric": "", "secondary_score": float("nan"), "n_fact_tokens": 0, "n_fact_right": 0}
+        rows.append(base | {"fact_fits": False} | extra)
+
+    for split in ("heldout", "seen"):
+        for i in range(n_items):
+            a, b = i % 8 + 2, i % 7 + 2
+            right = rng.random() < np.clip(0.75 - 0.7 * difficulty[i] + gain, 0, 1)
+            answer = a * b if right else a * b + 1
+            token = {"control": "", "mul_facts": f" <MUL_{min(a, b)}_{max(a, b)}_{a * b}>.", "sham": " <SHAM_07>."}[arm]
+            output = HOSTILE if i == 0 else f" {a} bags of {b} make{token} The answer is {answer}."
+            bits = float(30 + 10 * difficulty[i] - 12 * gain + rng.normal(0, 1) + 0.3 * np.sin(seed))
+            row(
+                "arithmetic", split, f"{split}-{i}", "acc", score=float(right), gold_bits=bits, output=output,
+                prompt=f"Question: A shop has {a} bags of {b} apples. How many apples?\nAnswer:", extracted=str(answer),
+                secondary_metric="acc_flexible", secondary_score=float(right), n_fact_tokens=int(bool(token)),
+                n_fact_right=int(arm == "mul_facts"), fact_fits=True, raw_bytes=30 + i % 5,
+            )  # fmt: skip
+    for i in range(n_items):
+        right = float(rng.random() < 0.35 + 0.2 * (difficulty[i] > 0.5))
+        row("hellaswag", "validation", f"h{i}", "acc_norm", score=right, secondary_metric="acc", secondary_score=right)
+        bits = float(900 + 50 * difficulty[i] + rng.normal(0, 3))
+        row("text", "fineweb", f"t{i}", "bits_per_byte", gold_bits=bits, raw_bytes=800 + i)
+    return rows
+
+
+def write_study(
+    directory: Path, *, n_seeds: int = 3, gain: float = 0.25, exploratory: str | None = None, n_items: int = 40
+) -> Path:
+    """Write a whole study into `directory`."""
+    study = {
+        "name": "mul-facts", "title": "Do fact tokens for one-digit products help?", "preset": "cpu",
+        "docstring": "Hypothesis: one token per fact shortens the path to the answer.\n\nCost: minutes.",
+        "control": "control", "treatment": "mul_facts", "seeds": list(range(n_seeds)), "exploratory": exploratory,
+        "arms": [{"name": name, "description": text} for name, text in ARMS.items()],
+        "claims": [
+            to_json(Benefit("arithmetic.heldout", "gold_bits_per_byte", delta=0.02)),
+            to_json(NoHarm("hellaswag", "acc_norm", margin=0.05)),
+        ],
+    }  # fmt: skip
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "study.json").write_text(json.dumps(study))
+    for arm in ARMS:
+        for seed in range(n_seeds):
+            place = directory / arm / f"seed{seed}"
+            for number, stage in enumerate(STAGES):
+                gate = {"rule": number + 1, "name": f"{stage} is whole", "passed": True, "detail": "12 of 12 checks"}
+                (place / stage).mkdir(parents=True)
+                _record(stage, arm, seed, [gate]).write(place / stage)
+            _write_metrics(place, arm, seed)
+            rows = score_rows(arm, seed, gain if arm == "mul_facts" else 0.0, n_items)
+            pq.write_table(pa.Table.from_pylist(rows), place / "evaluate" / "scores.parquet")
+    return directory
+
+
+def _write_metrics(place: Path, arm: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, 3 * len(arm)])
+    lines = []
+    for step in range(1, 81):
+        loss = 1.1 + 5 / (1 + 0.2 * step) - 0.03 * (arm == "mul_facts")
+        line = {"step": step, "tokens": step * 8192, "source_bytes": step * 33_000, "learning_rate": 1e-3}
+        line["train_bits_per_byte"] = loss + rng.normal(0, 0.03)
+        if step % 10 == 0:
+            line["val_bits_per_byte"] = loss + 0.02 + rng.normal(0, 0.005)
+        lines.append(json.dumps(line))
+    (place / "pretrain" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    sft = [json.dumps({"step": s, "loss": 2 / (1 + 0.1 * s) + rng.normal(0, 0.02)}) for s in range(1, 31)]
+    (place / "sft" / "metrics.jsonl").write_text("\n".join(sft) + "\n")
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a study under the test's own directory."""
+    return lambda **options: write_study(tmp_path / "study", **options)
