@@ -24,7 +24,12 @@ HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=al
 
 
 def _record(stage: str, arm: str, seed: int, gates: list[dict[str, Any]]) -> Record:
-    counts = {"gates": gates, "source_bytes": 2_000_000, "tokens": {"train": 512_000, "fact": 900}, "note": "a <b>"}
+    counts = {
+        "gates": gates,
+        "source_bytes": 2_000_000,
+        "tokens": {"train": 512_000, "fact": 900},
+        "note": "a <b>",
+    }
     return Record(
         stage=stage,
         fingerprint=f"{stage}{arm}{seed}".encode().hex().ljust(64, "0")[:64],
@@ -49,9 +54,20 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
 
     def row(task: str, split: str, item: str, metric: str, **extra: Any) -> None:
         base = {"run_id": f"{arm}/{seed}", "task": task, "item_id": item, "cluster_id": item, "split": split}
-        base |= {"metric": metric, "score": float("nan"), "gold_bits": float("nan"), "raw_bytes": 20, "n_tokens": 9}
+        base |= {
+            "metric": metric,
+            "score": float("nan"),
+            "gold_bits": float("nan"),
+            "raw_bytes": 20,
+            "n_tokens": 9,
+        }
         base |= {"prompt": "", "output": "", "extracted": "", "ended_eos": True, "extractor_version": "1"}
-        base |= {"secondary_metric": "", "secondary_score": float("nan"), "n_fact_tokens": 0, "n_fact_right": 0}
+        base |= {
+            "secondary_metric": "",
+            "secondary_score": float("nan"),
+            "n_fact_tokens": 0,
+            "n_fact_right": 0,
+        }
         rows.append(base | {"fact_fits": False} | extra)
 
     for split in ("heldout", "seen"):
@@ -59,7 +75,11 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
             a, b = i % 8 + 2, i % 7 + 2
             right = rng.random() < np.clip(0.75 - 0.7 * difficulty[i] + gain, 0, 1)
             answer = a * b if right else a * b + 1
-            token = {"control": "", "mul_facts": f" <MUL_{min(a, b)}_{max(a, b)}_{a * b}>.", "sham": " <SHAM_07>."}[arm]
+            token = {
+                "control": "",
+                "mul_facts": f" <MUL_{min(a, b)}_{max(a, b)}_{a * b}>.",
+                "sham": " <SHAM_07>.",
+            }[arm]
             output = HOSTILE if i == 0 else f" {a} bags of {b} make{token} The answer is {answer}."
             bits = float(30 + 10 * difficulty[i] - 12 * gain + rng.normal(0, 1) + 0.3 * np.sin(seed))
             row(
@@ -70,14 +90,27 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
             )  # fmt: skip
     for i in range(n_items):
         right = float(rng.random() < 0.35 + 0.2 * (difficulty[i] > 0.5))
-        row("hellaswag", "validation", f"h{i}", "acc_norm", score=right, secondary_metric="acc", secondary_score=right)
+        row(
+            "hellaswag",
+            "validation",
+            f"h{i}",
+            "acc_norm",
+            score=right,
+            secondary_metric="acc",
+            secondary_score=right,
+        )
         bits = float(900 + 50 * difficulty[i] + rng.normal(0, 3))
         row("text", "fineweb", f"t{i}", "bits_per_byte", gold_bits=bits, raw_bytes=800 + i)
     return rows
 
 
 def write_study(
-    directory: Path, *, n_seeds: int = 3, gain: float = 0.25, exploratory: str | None = None, n_items: int = 40
+    directory: Path,
+    *,
+    n_seeds: int = 3,
+    gain: float = 0.25,
+    exploratory: str | None = None,
+    n_items: int = 40,
 ) -> Path:
     """Write a whole study into `directory`."""
     study = {
@@ -96,7 +129,12 @@ def write_study(
         for seed in range(n_seeds):
             place = directory / arm / f"seed{seed}"
             for number, stage in enumerate(STAGES):
-                gate = {"rule": number + 1, "name": f"{stage} is whole", "passed": True, "detail": "12 of 12 checks"}
+                gate = {
+                    "rule": number + 1,
+                    "name": f"{stage} is whole",
+                    "passed": True,
+                    "detail": "12 of 12 checks",
+                }
                 (place / stage).mkdir(parents=True)
                 _record(stage, arm, seed, [gate]).write(place / stage)
             _write_metrics(place, arm, seed)

@@ -33,7 +33,9 @@ def arm_styles(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, s
     styled, position = [], 0
     study = report["study"]
     # The treatment always takes the first colour, so that it looks the same in every study.
-    others = [arm["name"] for arm in study["arms"] if arm["name"] not in (study["control"], study["treatment"])]
+    others = [
+        arm["name"] for arm in study["arms"] if arm["name"] not in (study["control"], study["treatment"])
+    ]
     order = [study["treatment"], *others]
     for arm in study["arms"]:
         if arm["name"] == study["control"]:
@@ -46,7 +48,9 @@ def arm_styles(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, s
 
 
 def _chip(report: dict[str, Any], name: str) -> str:
-    colour = next((style["color"] for arm, style in arm_styles(report) if arm["name"] == name), _CONTROL_COLOUR)
+    colour = next(
+        (style["color"] for arm, style in arm_styles(report) if arm["name"] == name), _CONTROL_COLOUR
+    )
     return f'<span class="arm"><i style="background:{colour}"></i>{text(name)}</span>'
 
 
@@ -67,7 +71,9 @@ def table(head: list[str], rows: list[list[str]], *, numeric_from: int = 1, name
     """A table in its own scrolling box; `head` and `rows` hold finished HTML."""
     cells = "".join(f'<th class="{"n" if i >= numeric_from else ""}">{h}</th>' for i, h in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f'<td class="{"n" if i >= numeric_from else ""}">{c}</td>' for i, c in enumerate(row)) + "</tr>"
+        "<tr>"
+        + "".join(f'<td class="{"n" if i >= numeric_from else ""}">{c}</td>' for i, c in enumerate(row))
+        + "</tr>"
         for row in rows
     )
     box = f'<div class="scroll" tabindex="0" role="region" aria-label="{text(name or "table")}">'
@@ -88,7 +94,9 @@ def header(report: dict[str, Any]) -> str:
         lost = "; ".join(f"{m['arm']} seed {m['seed']}: {', '.join(m['stages'])}" for m in report["missing"])
         parts.append(f'<p class="notice"><b>Not complete.</b> Missing stages: {text(lost)}.</p>')
     if study["exploratory"]:
-        parts.append(f'<p class="notice"><b>Exploratory, not confirmatory.</b> {text(study["exploratory"])}</p>')
+        parts.append(
+            f'<p class="notice"><b>Exploratory, not confirmatory.</b> {text(study["exploratory"])}</p>'
+        )
     return "".join(parts)
 
 
@@ -140,7 +148,11 @@ def _key_numbers(verdict: dict[str, Any]) -> str:
         ("p (two-way t)", f"{_p(found['p_value'])}, df {found['degrees_of_freedom']:.1f}"),
         ("p (sign flips of seeds)", _p(found["sign_flip_p"])),
     ]  # fmt: skip
-    return '<dl class="keys">' + "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs) + "</dl>"
+    return (
+        '<dl class="keys">'
+        + "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
+        + "</dl>"
+    )
 
 
 def effects(report: dict[str, Any]) -> str:
@@ -218,7 +230,15 @@ def adoption(report: dict[str, Any]) -> str:
     ]
     if not rows:
         return '<p class="empty">No generated answers were scored.</p>'
-    head = ["Task", "Arm", "Answers", "Fact tokens per answer", "Of them right", "Used where a fact fits", "Ended (EOS)"]
+    head = [
+        "Task",
+        "Arm",
+        "Answers",
+        "Fact tokens per answer",
+        "Of them right",
+        "Used where a fact fits",
+        "Ended (EOS)",
+    ]
     return table(head, rows, numeric_from=2, name="token adoption")
 
 
@@ -246,7 +266,9 @@ def _sample(report: dict[str, Any], item: dict[str, Any]) -> str:
     for arm in report["study"]["arms"]:
         answer = item["arms"].get(arm["name"])
         if answer is None:
-            answers.append(f'<div class="answer">{_chip(report, arm["name"])}<p class="missing">missing</p></div>')
+            answers.append(
+                f'<div class="answer">{_chip(report, arm["name"])}<p class="missing">missing</p></div>'
+            )
             continue
         score = answer["score"]
         tone = "none" if score is None else "right" if score >= 0.5 else "wrong"
@@ -274,7 +296,11 @@ def gates(report: dict[str, Any]) -> str:
     parts = []
     for rule, entries in by_rule.items():
         red = [gate for gate in entries if not gate["passed"]]
-        badge = f'<b class="fail">✗ {len(red)} of {len(entries)} red</b>' if red else f'<b class="pass">✓ {len(entries)}</b>'
+        badge = (
+            f'<b class="fail">✗ {len(red)} of {len(entries)} red</b>'
+            if red
+            else f'<b class="pass">✓ {len(entries)}</b>'
+        )
         rows = [
             ['<b class="pass">✓ pass</b>' if gate["passed"] else '<b class="fail">✗ fail</b>', text(gate["name"]),
              text(gate["detail"]), _place(gate)]
@@ -282,7 +308,9 @@ def gates(report: dict[str, Any]) -> str:
         ]  # fmt: skip
         listing = table(["", "Gate", "Detail", "Where"], rows, numeric_from=9, name="gates")
         title = f"{text(rule)}. {text(RULES.get(rule, 'Other'))}"
-        parts.append(f"<details{' open' if red else ''}><summary>{badge} {title}</summary>{listing}</details>")
+        parts.append(
+            f"<details{' open' if red else ''}><summary>{badge} {title}</summary>{listing}</details>"
+        )
     return "".join(parts)
 
 
@@ -297,7 +325,9 @@ def runs(report: dict[str, Any]) -> str:
     for run in report["runs"]:
         done = sum(stage["status"] != "missing" for stage in run["stages"])
         wall = sum(stage.get("wall_seconds") or 0 for stage in run["stages"])
-        summary = f"{_chip(report, run['arm'])} seed {run['seed']} <span>{done} of {len(run['stages'])} stages · "
+        summary = (
+            f"{_chip(report, run['arm'])} seed {run['seed']} <span>{done} of {len(run['stages'])} stages · "
+        )
         summary += f"{wall:,.1f} s</span>"
         body = "".join(_stage(stage) for stage in run["stages"])
         parts.append(f'<details class="run"><summary>{summary}</summary>{body}</details>')
@@ -309,7 +339,9 @@ def _stage(stage: dict[str, Any]) -> str:
     if stage["status"] == "missing":
         return name + '<p class="missing">missing: this stage has not run</p>'
     git = stage["git"] or {}
-    commit = f"{git.get('commit', 'not a checkout')}{' (with uncommitted changes)' if git.get('dirty') else ''}"
+    commit = (
+        f"{git.get('commit', 'not a checkout')}{' (with uncommitted changes)' if git.get('dirty') else ''}"
+    )
     rows = [
         ["fingerprint", f"<code>{text(stage['fingerprint'])}</code>"],
         ["finished", text(stage["finished"])],
@@ -320,13 +352,19 @@ def _stage(stage: dict[str, Any]) -> str:
         ["versions", text(", ".join(f"{k} {v}" for k, v in stage["versions"].items()))],
     ]
     counts = [[text(key), text(value)] for key, value in _flat(stage["counts"])]
-    ledger = f"<details><summary>Counts ({len(counts)})</summary>{table(['Count', 'Value'], counts)}</details>"
+    ledger = (
+        f"<details><summary>Counts ({len(counts)})</summary>{table(['Count', 'Value'], counts)}</details>"
+    )
     return name + table(["", ""], rows, numeric_from=9, name="record") + (ledger if counts else "")
 
 
 def _flat(value: Any, where: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{where}.{key}" if where else str(key))]
+        return [
+            pair
+            for key, item in value.items()
+            for pair in _flat(item, f"{where}.{key}" if where else str(key))
+        ]
     if isinstance(value, bool) or not isinstance(value, int | float):
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return [(where, shown if len(shown) <= 300 else shown[:297] + "...")]

@@ -215,7 +215,9 @@ def _sft_curves(study: StudyFiles) -> list[dict[str, Any]]:
         rows = _thin([row for row in run.sft_metrics if row.get("loss") is not None])
         if rows:
             losses = [row["loss"] for row in rows]
-            curves.append({"arm": arm, "seed": seed, "step": [row.get("step") for row in rows], "loss": losses})
+            curves.append(
+                {"arm": arm, "seed": seed, "step": [row.get("step") for row in rows], "loss": losses}
+            )
     return curves
 
 

@@ -90,12 +90,21 @@ def side_by_side(study: StudyFiles) -> list[dict[str, Any]]:
     found = []
     for group in sorted(groups):
         keys = groups[group]
-        differ = [key for key in keys[PER_SPLIT:] if _score(control[key]) != _score(treatment[key])][:PER_SPLIT]
+        differ = [key for key in keys[PER_SPLIT:] if _score(control[key]) != _score(treatment[key])][
+            :PER_SPLIT
+        ]
         for why, chosen in (("drawn blind", keys[:PER_SPLIT]), ("control and treatment differ", differ)):
             for key in chosen:
                 arms = {arm: _answer(rows[key]) for arm, rows in by_arm.items() if key in rows}
                 found.append(
-                    {"task": key[0], "split": key[1], "item_id": key[2], "seed": seed, "why": why, "arms": arms}
+                    {
+                        "task": key[0],
+                        "split": key[1],
+                        "item_id": key[2],
+                        "seed": seed,
+                        "why": why,
+                        "arms": arms,
+                    }
                     | {"prompt": _cut(control[key].get("prompt"))}
                 )
     return found
@@ -107,7 +116,9 @@ def _scored(study: StudyFiles, seed: int) -> bool:
 
 def _generated(table: pa.Table) -> dict[tuple[str, str, str], dict[str, Any]]:
     names = ("task", "split", "item_id", "metric", "score", "prompt", "output", "extracted", "ended_eos")
-    rows = (dict(zip(names, row, strict=True)) for row in zip(*(column(table, n) for n in names), strict=True))
+    rows = (
+        dict(zip(names, row, strict=True)) for row in zip(*(column(table, n) for n in names), strict=True)
+    )
     return {(row["task"], row["split"], str(row["item_id"])): row for row in rows if row["output"]}
 
 

@@ -60,7 +60,9 @@ class Variance:
         ms_seed, ms_item = self.residual + items * self.seed, self.residual + seeds * self.item
         total = ms_seed + ms_item - self.residual
         spread = (
-            ms_seed**2 / (seeds - 1) + ms_item**2 / (items - 1) + self.residual**2 / ((seeds - 1) * (items - 1))
+            ms_seed**2 / (seeds - 1)
+            + ms_item**2 / (items - 1)
+            + self.residual**2 / ((seeds - 1) * (items - 1))
         )
         least = float(min(seeds, items) - 1)
         return max(total**2 / spread, least) if spread > 0 else least
@@ -149,7 +151,10 @@ def two_way_variance(differences: Floats) -> Variance:
     rows, columns = differences.mean(axis=1) - grand, differences.mean(axis=0) - grand
     left = differences - grand - rows[:, None] - columns[None, :]
     residual = float((left**2).sum() / ((seeds - 1) * (items - 1)))
-    ms_seed, ms_item = items * float((rows**2).sum()) / (seeds - 1), seeds * float((columns**2).sum()) / (items - 1)
+    ms_seed, ms_item = (
+        items * float((rows**2).sum()) / (seeds - 1),
+        seeds * float((columns**2).sum()) / (items - 1),
+    )
     return Variance(
         max(0.0, (ms_seed - residual) / items), max(0.0, (ms_item - residual) / seeds), residual, seeds, items
     )
@@ -205,7 +210,9 @@ def estimate(
     variance = two_way_variance(differences)
     # 0/1 scores that never differ would give an error of exactly 0 from, say, 20 items. One discordant
     # item out of n is always possible (the "rule of three"), so the error is never below that of one.
-    binary = treatment_weights is None and bool(np.isin(treatment, (0, 1)).all() and np.isin(control, (0, 1)).all())
+    binary = treatment_weights is None and bool(
+        np.isin(treatment, (0, 1)).all() and np.isin(control, (0, 1)).all()
+    )
     floor = float((low_t.mean(axis=0) / low_t.mean(axis=0).sum()).max()) if binary else 0.0
     per_seed = top_t.sum(axis=1) / low_t.sum(axis=1) - top_c.sum(axis=1) / low_c.sum(axis=1)
     return Estimate(

@@ -97,9 +97,13 @@ def decide(
         word = _no_harm(worst, least_worse, claim.margin)
     numbers = _numbers(claim, estimate, gain, low, high, 1 - alpha)
     if isinstance(claim, NoHarm):
-        numbers += f"; with {100 * (1 - alpha):.4g} % confidence the worsening is at most {_amount(claim, worst)}"
+        numbers += (
+            f"; with {100 * (1 - alpha):.4g} % confidence the worsening is at most {_amount(claim, worst)}"
+        )
     mde = estimate.mde(alpha, sides=sides)
-    sentence = _opening(word, claim, treatment, n_seeds, low) + numbers + _ending(word, claim, mde, needed, n_seeds)
+    sentence = (
+        _opening(word, claim, treatment, n_seeds, low) + numbers + _ending(word, claim, mde, needed, n_seeds)
+    )
     if declared_seeds is not None and n_seeds < declared_seeds:
         sentence += f" Only {n_seeds} of the {declared_seeds} declared seeds are in."
     return Verdict(
@@ -165,7 +169,7 @@ def _ending(word: str, claim: Claim, mde: float, needed: int | None, n_seeds: in
         return "."
     text = f"; the smallest effect this design finds with 80 % power is {_amount(claim, mde)}"
     size = claim.delta if isinstance(claim, Benefit) else getattr(claim, "margin", 0.0)
-    if size <= 0 or needed is not None and needed <= n_seeds:
+    if size <= 0 or (needed is not None and needed <= n_seeds):
         return text + "."
     if needed is None:
         return text + f", and no number of seeds finds {_amount(claim, size)}: more items are needed."

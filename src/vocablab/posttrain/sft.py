@@ -51,12 +51,13 @@ def label(codec: Codec, example: Example, context: int) -> dict[str, list[int]] 
     None if the example is longer than `context`.
     """
     encoded = codec.encode(example.prompt + example.target, example.example_id)
-    if len(encoded.ids) + 1 > context:
+    if len(encoded.ids) + 2 > context:
         return None
     learned = encoded.ends > len(example.prompt)
     labels = [int(i) if keep else IGNORE for i, keep in zip(encoded.ids, learned, strict=True)]
     eos = codec.vocabulary.eos_id
-    return {"input_ids": [*map(int, encoded.ids), eos], "labels": [*labels, eos]}
+    # EOS comes first too, unlabelled: in pretraining every document follows one.
+    return {"input_ids": [eos, *map(int, encoded.ids), eos], "labels": [IGNORE, *labels, eos]}
 
 
 def check_labels(batch: dict[str, torch.Tensor], eos_id: int, rows: list[dict[str, list[int]]]) -> None:

@@ -5,8 +5,9 @@
   const shares = new Set(["acc", "acc_flexible", "acc_norm"]);
   const ink = "#1b2330", soft = "#566072", line = "#e3e7ee";
   const font = { family: 'system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif', size: 13, color: ink };
-  const config = { responsive: true, displaylogo: false, displayModeBar: "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = { responsive: true, displayModeBar: false };
+  // Drawn only once all panels stand: a panel's width depends on how many share its row.
+  const waiting = [];
   // Plotly reads some HTML in names and hovers; text from files must stay text.
   const plain = (value) => String(value).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const narrow = () => window.innerWidth < 640;
@@ -83,10 +84,10 @@
       });
       const vertical = (x, dash, color) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", layer: "below",
         line: { color, width: 1.5, dash } });
-      Plotly.newPlot(plot, traces, layout({ shapes: [vertical(0, "solid", "#8a93a3"), vertical(limit, "dash", "#b07d00")],
+      waiting.push([plot, traces, layout({ shapes: [vertical(0, "solid", "#8a93a3"), vertical(limit, "dash", "#b07d00")],
         xaxis: axis({ title: { text: `improvement over control, ${unit}`, font: { size: 12.5, color: soft } } }),
         yaxis: axis({ tickvals: labels.map((l) => l[0]), ticktext: labels.map((l) => l[1]), showgrid: false,
-          range: [-0.6, rows.length - 0.4], fixedrange: true, tickfont: { color: ink } }) }), config);
+          range: [-0.6, rows.length - 0.4], fixedrange: true, tickfont: { color: ink } }) }), config]);
     }
   }
 
@@ -100,7 +101,7 @@
     if (!data.curves.pretrain.length && !data.curves.sft.length) empty(parent, "No loss was recorded.");
     if (data.curves.pretrain.length) {
       const plot = panel(parent, "Pretraining", "bits per byte", height), first = legendKeys(), traces = [];
-      const finals = [], most = [];
+      const most = [];
       for (const curve of data.curves.pretrain) {
         const style = styleOf[curve.arm], name = plain(curve.arm);
         const hover = (kind) => `${name}, seed ${curve.seed}, ${kind}<br>%{y:.4f} bits per byte at %{x:.4s}B<extra></extra>`;
@@ -109,15 +110,14 @@
         traces.push({ x: curve.val_source_bytes, y: curve.val_bits_per_byte, mode: "lines+markers", legendgroup: curve.arm,
           name, showlegend: first(curve.arm), line: { color: style.color, width: 1.6 },
           marker: { symbol: style.symbol, size: 6, color: style.color }, hovertemplate: hover("validation") });
-        const tail = curve.train_bits_per_byte.slice(Math.floor(curve.train_bits_per_byte.length / 20));
+        const tail = curve.train_bits_per_byte.slice(Math.floor(curve.train_bits_per_byte.length / 10));
         most.push(...tail, ...curve.val_bits_per_byte);
-        finals.push(...curve.train_bits_per_byte.slice(-1));
       }
       // The first steps start near the uniform loss and would squash what there is to see; zooming out shows them.
       const top = most.reduce((a, b) => Math.max(a, b), -Infinity), low = most.reduce((a, b) => Math.min(a, b), Infinity);
-      Plotly.newPlot(plot, traces, layout({
+      waiting.push([plot, traces, layout({
         xaxis: axis({ title: { text: "source bytes", font: { size: 12.5, color: soft } }, exponentformat: "SI" }),
-        yaxis: axis(Number.isFinite(top) ? { range: [low - 0.04 * (top - low), top + 0.04 * (top - low)] } : {}) }), config);
+        yaxis: axis(Number.isFinite(top) ? { range: [low - 0.04 * (top - low), top + 0.04 * (top - low)] } : {}) }), config]);
     }
     if (data.curves.sft.length) {
       const plot = panel(parent, "Fine-tuning", "training loss, nats per token: not comparable between arms", height);
@@ -125,8 +125,8 @@
       const traces = data.curves.sft.map((curve) => ({ x: curve.step, y: curve.loss, mode: "lines", legendgroup: curve.arm,
         name: plain(curve.arm), showlegend: first(curve.arm), opacity: 0.75, line: { color: styleOf[curve.arm].color, width: 1.2 },
         hovertemplate: `${plain(curve.arm)}, seed ${curve.seed}<br>loss %{y:.4f} at step %{x}<extra></extra>` }));
-      Plotly.newPlot(plot, traces, layout({ yaxis: axis({}),
-        xaxis: axis({ title: { text: "step", font: { size: 12.5, color: soft } } }) }), config);
+      waiting.push([plot, traces, layout({ yaxis: axis({}),
+        xaxis: axis({ title: { text: "step", font: { size: 12.5, color: soft } } }) }), config]);
     }
   }
 
@@ -155,8 +155,8 @@
             arrayminus: interval((a) => a.mean - a.low), color: arm.color, thickness: 1.5, width: 3 },
           hovertemplate: `${plain(arm.name)}: %{x:.${digits}f}<extra></extra>` });
       });
-      Plotly.newPlot(plot, traces, layout({ xaxis: axis({}), yaxis: axis({ showgrid: false, fixedrange: true,
-        tickvals: rows.map((_, y) => rows.length - 1 - y), ticktext: labels, range: [-0.6, rows.length - 0.4] }) }), config);
+      waiting.push([plot, traces, layout({ xaxis: axis({}), yaxis: axis({ showgrid: false, fixedrange: true,
+        tickvals: rows.map((_, y) => rows.length - 1 - y), ticktext: labels, range: [-0.6, rows.length - 0.4] }) }), config]);
     }
   }
 
@@ -165,6 +165,9 @@
   window.addEventListener("error", (event) => { errors.push(event.message); root.dataset.errors = errors.join(" | "); });
   for (const draw of [drawEffects, drawCurves, drawScores]) {
     try { draw(); } catch (error) { errors.push(draw.name + ": " + error.message); }
+  }
+  for (const [plot, ...rest] of waiting) {
+    try { Plotly.newPlot(plot, ...rest); } catch (error) { errors.push("plot: " + error.message); }
   }
   function measure() {
     root.dataset.plots = document.querySelectorAll("svg.main-svg").length;

@@ -1,0 +1,1 @@
+"""Likelihood and generation scoring of exported models: one row per item."""

@@ -1,0 +1,108 @@
+"""Questions about products of two numbers, split by what a model can have learned them from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from vocablab.base.random_streams import numpy_stream
+from vocablab.facts.fact import Fact
+from vocablab.facts.families import Multiplication
+from vocablab.tasks.answers import flexible_answer, same_answer, strict_answer
+from vocablab.tasks.task import Example, Grade, Item, Task, chat_prompt
+
+TRAINED_PHRASINGS = {
+    "what-is": "What is {a} times {b}?",
+    "compute": "Compute {a} * {b}.",
+    "how-much": "How much is {a} multiplied by {b}?",
+}
+"""Phrasings that fine-tuning uses."""
+EVALUATION_PHRASING = ("product-of", "What is the product of {a} and {b}?")
+"""A phrasing that only evaluation uses."""
+HELD_OUT_OPERANDS = range(11, 20)
+
+
+@dataclass(frozen=True)
+class Arithmetic(Task):
+    """One-digit products and beyond.
+
+    Splits: ``table`` (facts that fine-tuning asks for), ``transfer`` (facts of the table that fine-tuning never
+    asks for; a model can know them from pretraining only), ``heldout`` (11..19 times 2..9: in no vocabulary,
+    corpus or fine-tuning example).
+    """
+
+    name: ClassVar[str] = "arithmetic"
+    kind: ClassVar[str] = "generate"
+
+    table: Multiplication = Multiplication()
+    """The table."""
+    transfer_share: float = 0.3
+    """Share of its unordered facts kept out of fine-tuning."""
+    held_out_items: int = 48
+    """Number of items beyond the table."""
+    split_seed: int = 0
+    """Seed of the split: the same in every run, so that items are comparable."""
+
+    def transfer_facts(self) -> frozenset[Fact]:
+        """The unordered facts that fine-tuning leaves out."""
+        facts = self.table.facts(ordered=False)
+        order = numpy_stream(self.split_seed, "transfer facts").permutation(len(facts))
+        return frozenset(facts[int(i)] for i in order[: round(self.transfer_share * len(facts))])
+
+    def held_out_facts(self) -> tuple[Fact, ...]:
+        """The facts beyond the table, smaller operand first."""
+        facts = [Fact("MUL", (b, a), a * b) for a in HELD_OUT_OPERANDS for b in range(2, 10)]
+        order = numpy_stream(self.split_seed, "held-out facts").permutation(len(facts))
+        return tuple(facts[int(i)] for i in order[: self.held_out_items])
+
+    def items(self, data: Path | None) -> list[Item]:
+        left_out = self.transfer_facts()
+        found = []
+        for fact in self.table.facts(ordered=False):
+            split = "transfer" if fact in left_out else "table"
+            # Transfer facts are few, so they are asked in every phrasing; the others in two.
+            kept = list(TRAINED_PHRASINGS.items()) if split == "transfer" else [("what-is", TRAINED_PHRASINGS["what-is"])]
+            for key, phrasing in [*kept, EVALUATION_PHRASING]:
+                found.extend(_item(fact, split, key, phrasing, order) for order in _orders(fact))
+        found.extend(
+            _item(fact, "heldout", "what-is", TRAINED_PHRASINGS["what-is"], fact.operands)
+            for fact in self.held_out_facts()
+        )
+        return found
+
+    def examples(self, data: Path | None) -> list[Example]:
+        left_out = self.transfer_facts()
+        return [
+            Example(f"arithmetic/{a}*{b}/{key}", chat_prompt(phrasing.format(a=a, b=b)), _solution(fact))
+            for fact in self.table.facts(ordered=False)
+            if fact not in left_out
+            for a, b in _orders(fact)
+            for key, phrasing in TRAINED_PHRASINGS.items()
+        ]
+
+    def grade(self, item: Item, output: str) -> Grade:
+        strict, flexible = strict_answer(output), flexible_answer(output)
+        return Grade(
+            float(same_answer(strict, item.answer)), float(same_answer(flexible, item.answer)), strict or flexible
+        )
+
+
+def _orders(fact: Fact) -> list[tuple[int, ...]]:
+    return list(dict.fromkeys([fact.operands, fact.operands[::-1]]))
+
+
+def _solution(fact: Fact) -> str:
+    a, b = fact.operands
+    return f" {a} * {b} = {fact.answer}. The answer is {fact.answer}."
+
+
+def _item(fact: Fact, split: str, key: str, phrasing: str, operands: tuple[int, ...]) -> Item:
+    a, b = operands
+    return Item(
+        item_id=f"{split}/{a}*{b}/{key}",
+        cluster_id=fact.key,
+        split=split,
+        prompt=chat_prompt(phrasing.format(a=a, b=b)),
+        gold=_solution(fact),
+        answer=str(fact.answer),
+        fact_key=fact.key,
+    )

@@ -1,0 +1,183 @@
+"""The two-way estimate against brute force, simulation and hand-made cases."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vocablab.analysis.statistics import cluster_sums, estimate, mcnemar, sign_flip, two_way_variance, wilson
+from vocablab.base.errors import RunError
+
+
+def _simulate(
+    rng: np.random.Generator, seeds: int, items: int, effect: float
+) -> tuple[np.ndarray, np.ndarray]:
+    seed, item = rng.normal(0, 0.3, (seeds, 1)), rng.normal(0, 1.0, (1, items))
+    difference = effect + seed + item + rng.normal(0, 1.0, (seeds, items))
+    control = rng.normal(0, 1, (seeds, items))
+    return control + difference, control
+
+
+@pytest.mark.parametrize(("seeds", "items"), [(5, 60), (8, 30), (5, 200)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, items: int) -> None:
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        low, high = estimate(*_simulate(rng, seeds, items, 0.5)).interval(0.95)
+        covered += low <= 0.5 <= high
+    assert 0.91 <= covered / 400 <= 0.99
+
+
+def test_an_interval_over_items_alone_would_be_too_narrow() -> None:
+    """The reason for two-way errors: with the seeds pooled the nominal 95 % covers far less."""
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(300):
+        treatment, control = _simulate(rng, 5, 200, 0.5)
+        by_item = (treatment - control).mean(axis=0)
+        half = 1.96 * by_item.std(ddof=1) / math.sqrt(200)
+        covered += abs(by_item.mean() - 0.5) <= half
+    assert covered / 300 < 0.85
+
+
+def test_mean_squares_agree_with_a_brute_force_anova() -> None:
+    rng = np.random.default_rng(3)
+    d = rng.normal(0, 1, (4, 7)) + 2 * rng.normal(0, 1, (4, 1)) + 3 * rng.normal(0, 1, (1, 7))
+    grand = sum(d[s, k] for s in range(4) for k in range(7)) / 28
+    ms_seed = sum(7 * (d[s].mean() - grand) ** 2 for s in range(4)) / 3
+    ms_item = sum(4 * (d[:, k].mean() - grand) ** 2 for k in range(7)) / 6
+    cells = itertools.product(range(4), range(7))
+    ms_residual = sum((d[s, k] - d[s].mean() - d[:, k].mean() + grand) ** 2 for s, k in cells) / 18
+    found = two_way_variance(d)
+    assert found.of_mean() == pytest.approx((ms_seed + ms_item - ms_residual) / 28, rel=1e-12)
+    assert found.residual == pytest.approx(ms_residual, rel=1e-12)
+    total = ms_seed + ms_item - ms_residual
+    df = total**2 / (ms_seed**2 / 3 + ms_item**2 / 6 + ms_residual**2 / 18)
+    assert found.degrees_of_freedom() == pytest.approx(max(df, 3), rel=1e-12)
+
+
+def test_swapping_the_arms_negates_everything_exactly() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(5, 1, (6, 23)), rng.normal(4, 1, (6, 23))
+    weights = rng.integers(10, 99, (6, 23)).astype(float)
+    names = [f"c{i % 9}" for i in range(23)]
+    one, two = estimate(a, b, names, weights, weights), estimate(b, a, names, weights, weights)
+    assert two.effect == -one.effect
+    assert two.interval() == tuple(-x for x in reversed(one.interval()))
+    assert (two.p_value, two.standard_error, two.sign_flip_p) == (
+        one.p_value,
+        one.standard_error,
+        one.sign_flip_p,
+    )
+
+
+def test_a_ratio_is_the_ratio_of_sums_and_not_the_mean_of_ratios() -> None:
+    bits_t, bits_c = np.array([[8.0, 400.0]] * 2), np.array([[10.0, 500.0]] * 2)
+    size = np.array([[1.0, 500.0]] * 2)
+    found = estimate(bits_t, bits_c, None, size, size)
+    assert found.treatment_mean == pytest.approx(408 / 501)
+    assert found.effect == pytest.approx(-102 / 501)
+
+
+def test_the_error_of_a_ratio_matches_the_bootstrap() -> None:
+    rng = np.random.default_rng(5)
+    size = rng.integers(20, 400, 300).astype(float)
+    control = size * rng.normal(1.0, 0.1, 300)
+    treatment = control - size * rng.normal(0.05, 0.2, 300)
+    stack = lambda x: np.stack([x] * 1)  # noqa: E731
+    found = estimate(stack(treatment), stack(control), None, stack(size), stack(size))
+    draws = rng.integers(0, 300, (4000, 300))
+    boot = treatment[draws].sum(1) / size[draws].sum(1) - control[draws].sum(1) / size[draws].sum(1)
+    assert found.standard_error == pytest.approx(boot.std(), rel=0.08)
+
+
+def test_copies_of_an_item_add_nothing_once_they_are_one_cluster() -> None:
+    rng = np.random.default_rng(6)
+    treatment, control = rng.normal(1, 1, (5, 20)), rng.normal(0, 1, (5, 20))
+    alone = estimate(treatment, control)
+    names = [str(i % 20) for i in range(80)]
+    copied = estimate(np.tile(treatment, 4), np.tile(control, 4), names)
+    assert copied.standard_error == pytest.approx(alone.standard_error, rel=1e-9)
+    assert (copied.n_items, copied.n_clusters) == (80, 20)
+    assert estimate(np.tile(treatment, 4), np.tile(control, 4)).standard_error < alone.standard_error
+
+
+def test_cluster_sums_keep_the_order_of_first_appearance() -> None:
+    sums = cluster_sums(np.array([[1.0, 2.0, 4.0]]), ["b", "a", "b"])
+    assert sums.tolist() == [[5.0, 2.0]]
+
+
+def test_scores_that_never_differ_are_not_certainty() -> None:
+    zeros = np.zeros((5, 20))
+    found = estimate(zeros, zeros)
+    assert found.effect == 0
+    assert found.standard_error == pytest.approx(1 / 20)
+    assert found.p_value == 1
+    assert found.interval()[1] > 0.1
+
+
+def test_a_component_below_zero_does_not_cancel_another() -> None:
+    rng = np.random.default_rng(7)
+    d = rng.normal(0, 1, (5, 40))
+    d -= d.mean(axis=1, keepdims=True)  # seeds agree better than chance allows
+    found = two_way_variance(d)
+    assert found.seed == 0
+    assert found.of_mean() >= found.residual / 200
+
+
+def test_one_seed_gives_an_interval_over_items_and_one_cell_gives_none() -> None:
+    rng = np.random.default_rng(8)
+    assert estimate(rng.normal(0, 1, (1, 30)), rng.normal(0, 1, (1, 30))).degrees_of_freedom == 29
+    lone = estimate(np.array([[1.0]]), np.array([[0.0]]))
+    assert math.isnan(lone.interval()[0])
+    assert math.isnan(lone.mde())
+
+
+def test_the_mde_is_found_in_four_of_five_simulated_studies() -> None:
+    rng = np.random.default_rng(9)
+    variance = 0.3**2 / 8 + 1 / 100 + 1 / 800
+    truth = (stats.t.ppf(0.975, 20) + stats.t.ppf(0.8, 20)) * math.sqrt(variance)
+    found = [estimate(*_simulate(rng, 8, 100, truth)) for _ in range(300)]
+    assert 0.72 <= np.mean([e.p_value < 0.05 for e in found]) <= 0.9
+    assert np.median([e.mde() for e in found]) == pytest.approx(truth, rel=0.15)
+
+
+def test_more_seeds_are_needed_for_less_and_none_suffice_where_items_are_the_limit() -> None:
+    rng = np.random.default_rng(10)
+    treatment, control = rng.normal(0, 1, (4, 2000)) + rng.normal(0, 0.5, (4, 1)), np.zeros((4, 2000))
+    found = estimate(treatment, control)
+    some, more = found.seeds_needed(1.0), found.seeds_needed(0.3)
+    assert some is not None
+    assert more is not None
+    assert some < more
+    items = estimate(rng.normal(0, 1, (1, 10)) + np.zeros((5, 1)), np.zeros((5, 10)))
+    assert items.seeds_needed(0.01) is None
+
+
+def test_sign_flip_by_hand() -> None:
+    assert sign_flip([1, 1, 1, 1, 1]) == 2 / 32
+    assert sign_flip([1.0, -1.0]) == 1.0
+    assert sign_flip([0.1, 0.2, 0.3]) == 0.25
+    assert sign_flip(np.ones(40)) == pytest.approx(2**-16)
+
+
+def test_mcnemar_by_hand() -> None:
+    found = mcnemar(np.array([1, 1, 1, 1, 1, 0, 0, 1.0]), np.array([0, 0, 0, 0, 0, 1, 0, 1.0]))
+    assert (found.gained, found.lost) == (5, 1)
+    assert found.p_value == pytest.approx(14 / 64)
+    assert mcnemar(np.ones(4), np.ones(4)).p_value == 1
+
+
+def test_wilson_agrees_with_published_values() -> None:
+    assert wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert math.isnan(wilson(0.5, 0)[0])
+
+
+def test_numbers_that_do_not_pair_or_are_not_finite_stop() -> None:
+    with pytest.raises(RunError, match="do not pair"):
+        estimate(np.zeros((2, 3)), np.zeros((2, 4)))
+    with pytest.raises(RunError, match="finite"):
+        estimate(np.array([[math.nan, 1.0]]), np.zeros((1, 2)))
