@@ -84,7 +84,8 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
             bits = float(30 + 10 * difficulty[i] - 12 * gain + rng.normal(0, 1) + 0.3 * np.sin(seed))
             row(
                 "arithmetic", split, f"{split}-{i}", "acc", score=float(right), gold_bits=bits, output=output,
-                prompt=f"Question: A shop has {a} bags of {b} apples. How many apples?\nAnswer:", extracted=str(answer),
+                prompt=f"Question: A shop has {a} bags of {b} apples. How many apples?\nAnswer:",
+                extracted=str(answer),
                 secondary_metric="acc_flexible", secondary_score=float(right), n_fact_tokens=int(bool(token)),
                 n_fact_right=int(arm == "mul_facts"), fact_fits=True, raw_bytes=30 + i % 5,
             )  # fmt: skip
@@ -116,7 +117,8 @@ def write_study(
     study = {
         "name": "mul-facts", "title": "Do fact tokens for one-digit products help?", "preset": "cpu",
         "docstring": "Hypothesis: one token per fact shortens the path to the answer.\n\nCost: minutes.",
-        "control": "control", "treatment": "mul_facts", "seeds": list(range(n_seeds)), "exploratory": exploratory,
+        "control": "control", "treatment": "mul_facts", "seeds": list(range(n_seeds)),
+        "exploratory": exploratory,
         "arms": [{"name": name, "description": text} for name, text in ARMS.items()],
         "claims": [
             to_json(Benefit("arithmetic.heldout", "gold_bits_per_byte", delta=0.02)),

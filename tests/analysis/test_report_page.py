@@ -160,7 +160,7 @@ def _plotly() -> str:
 
 
 def test_the_page_needs_neither_torch_nor_transformers() -> None:
-    code = "import sys, vocablab.analysis.page; print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    code = "import sys, vocablab.analysis.page; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -178,7 +178,8 @@ frame.addEventListener("load", () => {{ copy(); setTimeout(copy, 500); }});
 
 def _browse(page: Path, width: int, height: int, profile: Path, shot: Path) -> str:
     assert _BROWSER is not None
-    quiet = "--disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    quiet = "--disable-quic --no-first-run --disable-background-networking"
+    quiet += " --disable-component-update --disable-sync"
     command = [_BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", *quiet.split()]
     command += [f"--user-data-dir={profile}", f"--window-size={width},{height}", "--virtual-time-budget=5000"]
     dumped = subprocess.run(

@@ -14,13 +14,24 @@ _TONES = {
     "SUPPORTED": "good", "NO HARM": "good", "SUPPORTED IN DIRECTION": "lean", "REFUTED": "bad", "HARM": "bad",
     "INVALID": "invalid",
 }  # fmt: skip
+_PASS, _FAIL = '<b class="pass">✓ pass</b>', '<b class="fail">✗ fail</b>'
 _SHARES = ("acc", "acc_flexible", "acc_norm")
 RULES = {
-    1: "Text in, text out", 2: "Injection is right and reversible", 3: "Arms differ in one thing",
-    4: "Compute is matched and stated", 5: "Loss is bits per byte", 6: "Export is proved", 7: "EOS is learned",
-    8: "Scoring is by spans", 9: "Answers are text", 10: "No leak", 11: "Optimiser state is fp32",
-    12: "Target reached", 13: "Statistics",
-}  # fmt: skip
+    1: "Text in, text out",
+    2: "Injection is right and reversible",
+    3: "Arms differ in one thing",
+    4: "Compute is matched and stated",
+    5: "Loss is bits per byte",
+    6: "Export is proved",
+    7: "EOS is learned",
+    8: "Scoring is by spans",
+    9: "Answers are text",
+    10: "No leak",
+    11: "Optimiser state is fp32",
+    12: "Target reached",
+    13: "Statistics",
+}
+"""The rules a gate may name, in short."""
 
 
 def text(value: Any) -> str:
@@ -104,10 +115,12 @@ def arms(report: dict[str, Any]) -> str:
     """The arms with their colours, and what the study says of itself."""
     study = report["study"]
     listed = "".join(
-        f"<li>{_chip(report, arm['name'])}{_role(study, arm['name'])}<span>{text(arm['description'])}</span></li>"
+        f"<li>{_chip(report, arm['name'])}{_role(study, arm['name'])}"
+        f"<span>{text(arm['description'])}</span></li>"
         for arm in study["arms"]
     )
-    about = f"<details><summary>About this study</summary><p class='prose'>{text(study['docstring'])}</p></details>"
+    prose = f'<p class="prose">{text(study["docstring"])}</p>'
+    about = f"<details><summary>About this study</summary>{prose}</details>"
     return f'<ul class="arms">{listed}</ul>{about if study["docstring"] else ""}'
 
 
@@ -163,7 +176,7 @@ def effects(report: dict[str, Any]) -> str:
             text(row["metric"]),
             _chip(report, row["arm"]),
             number(row["effect"], row["metric"], signed=True),
-            f"{number(row['low'], row['metric'], signed=True)} to {number(row['high'], row['metric'], signed=True)}",
+            " to ".join(number(row[end], row["metric"], signed=True) for end in ("low", "high")),
             _p(row["p_value"]),
             f"{row['n_seeds']} × {row['n_items']}",
         ]
@@ -282,7 +295,8 @@ def _sample(report: dict[str, Any], item: dict[str, Any]) -> str:
     where = f"{item['task']}.{item['split']} · {item['item_id']} · seed {item['seed']}"
     return (
         f'<article class="sample"><p class="where"><code>{text(where)}</code><em>{text(item["why"])}</em></p>'
-        f'<pre class="prompt">{marked(item["prompt"])}</pre><div class="answers">{"".join(answers)}</div></article>'
+        f'<pre class="prompt">{marked(item["prompt"])}</pre>'
+        f'<div class="answers">{"".join(answers)}</div></article>'
     )
 
 
@@ -302,10 +316,9 @@ def gates(report: dict[str, Any]) -> str:
             else f'<b class="pass">✓ {len(entries)}</b>'
         )
         rows = [
-            ['<b class="pass">✓ pass</b>' if gate["passed"] else '<b class="fail">✗ fail</b>', text(gate["name"]),
-             text(gate["detail"]), _place(gate)]
+            [_PASS if gate["passed"] else _FAIL, text(gate["name"]), text(gate["detail"]), _place(gate)]
             for gate in [*red, *(gate for gate in entries if gate["passed"])]
-        ]  # fmt: skip
+        ]
         listing = table(["", "Gate", "Detail", "Where"], rows, numeric_from=9, name="gates")
         title = f"{text(rule)}. {text(RULES.get(rule, 'Other'))}"
         parts.append(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vocablab.analysis.claims import Claim
@@ -155,7 +156,7 @@ def measures(table: pa.Table) -> list[tuple[str, str, str]]:
 
 
 def item_values(table: pa.Table, target: str, metric: str) -> dict[ItemKey, tuple[float, float, str]]:
-    """Numerator, denominator and cluster of each item of `target` (``task`` or ``task.split``) under `metric`.
+    """Numerator, denominator and cluster by item of `target` (``task`` or ``task.split``) under `metric`.
 
     The denominator is 1 for shares and the item's raw bytes for bits per byte. The flexible or secondary
     score is used where `metric` names it.
@@ -163,8 +164,13 @@ def item_values(table: pa.Table, target: str, metric: str) -> dict[ItemKey, tupl
     Raises:
         RunError: if an item occurs twice, because no rule says which of its scores counts.
     """
-    names = ("task", "split", "item_id", "cluster_id", "metric", "score")
-    names += ("secondary_metric", "secondary_score", "gold_bits", "raw_bytes")
+    columns = (
+        "task split item_id cluster_id metric score secondary_metric secondary_score gold_bits raw_bytes"
+    )
+    names = columns.split()
+    # Narrowed in Arrow first: a study has many measures, and Python rows are slow to make.
+    tasks = pa.array([target, target.rpartition(".")[0]], table.schema.field("task").type)
+    table = table.filter(pc.is_in(table.column("task"), value_set=tasks))
     found: dict[ItemKey, tuple[float, float, str]] = {}
     for row in zip(*(column(table, name) for name in names), strict=True):
         task, split, item, cluster, first, score, second, second_score, bits, size = row

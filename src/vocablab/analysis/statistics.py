@@ -90,15 +90,15 @@ class Estimate:
     floor: float
     """Smallest standard error allowed (see `estimate`)."""
 
-    def bound(self, probability: float) -> float:
-        """Effect plus the `probability` quantile of its t distribution, times the standard error."""
+    def reach(self, probability: float) -> float:
+        """The `probability` quantile of t at these degrees of freedom, times the standard error."""
         if not self.degrees_of_freedom > 0:
             return math.nan
-        return self.effect + _t(probability, self.degrees_of_freedom) * self.standard_error
+        return _t(probability, self.degrees_of_freedom) * self.standard_error
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Two-sided interval at `level`; symmetric, so that swapping the arms mirrors it exactly."""
-        half = self.bound(0.5 + level / 2) - self.effect
+        half = self.reach(0.5 + level / 2)
         return self.effect - half, self.effect + half
 
     @property

@@ -84,7 +84,7 @@ def decide(
     low, high = (lower, upper) if sign > 0 else (-upper, -lower)
     gain = sign * estimate.effect
     # One-sided bounds on the worsening (minus the gain), each at 1 - alpha.
-    reach = estimate.bound(1 - alpha) - estimate.effect
+    reach = estimate.reach(1 - alpha)
     worst, least_worse = -gain + reach, -gain - reach
     needed = estimate.seeds_needed(size, alpha, sides=sides) if size > 0 else None
     if not gates_ok:
@@ -95,7 +95,7 @@ def decide(
         word = _benefit(low, high, claim.delta)
     else:
         word = _no_harm(worst, least_worse, claim.margin)
-    numbers = _numbers(claim, estimate, gain, low, high, 1 - alpha)
+    numbers = _numbers(claim, estimate, (low, high), 1 - alpha)
     if isinstance(claim, NoHarm):
         numbers += (
             f"; with {100 * (1 - alpha):.4g} % confidence the worsening is at most {_amount(claim, worst)}"
@@ -139,7 +139,7 @@ def _opening(word: str, claim: Claim, treatment: str, n_seeds: int, low: float) 
     what = f"{claim.metric} on {claim.target}"
     return {
         INVALID: f"A validity gate is red, so the numbers for {what} must not be used: ",
-        PILOT: f"A pilot with {n_seeds} seed{'s' * (n_seeds != 1)} (a verdict needs {FEWEST_SEEDS}), {what}: ",
+        PILOT: f"A pilot with {_seeds(n_seeds)} (a verdict needs {FEWEST_SEEDS}), {what}: ",
         SUPPORTED: f"{treatment} improves {what} by at least {size}: ",
         REFUTED: f"{treatment} does not improve {what} by {size}"
         + (" (the improvement is real but smaller): " if low > 0 else ": "),
@@ -151,17 +151,23 @@ def _opening(word: str, claim: Claim, treatment: str, n_seeds: int, low: float) 
     }[word]
 
 
-def _numbers(claim: Claim, estimate: Estimate, gain: float, low: float, high: float, level: float) -> str:
+def _numbers(claim: Claim, estimate: Estimate, interval: tuple[float, float], level: float) -> str:
+    low, high = interval
+    gain = estimate.effect if claim.higher_is_better else -estimate.effect
     clusters = f" in {estimate.n_clusters} clusters" if estimate.n_clusters != estimate.n_items else ""
     kind = "an improvement" if gain > 0 else "a worsening" if gain < 0 else "a change"
     # Quoted as a signed improvement, because an interval that spans zero has no single direction.
-    interval = (
+    quoted = (
         f"{100 * level:.4g} % interval of the improvement {_signed(claim, low)} to {_signed(claim, high)}"
         if math.isfinite(low)
         else "no interval can be had"
     )
-    seeds = f"{estimate.n_seeds} seed{'s' * (estimate.n_seeds != 1)}"
-    return f"{kind} of {_amount(claim, abs(gain))} ({interval}; {seeds} x {estimate.n_items} items{clusters})"
+    sample = f"{_seeds(estimate.n_seeds)} x {estimate.n_items} items{clusters}"
+    return f"{kind} of {_amount(claim, abs(gain))} ({quoted}; {sample})"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"
 
 
 def _ending(word: str, claim: Claim, mde: float, needed: int | None, n_seeds: int) -> str:

@@ -7,7 +7,7 @@ empty nor shift it.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -63,19 +63,27 @@ def score_continuations(
     return _collect(loaded, windows, sizes, batch_size)
 
 
-def score_documents(loaded: Loaded, texts: Sequence[str], batch_size: int) -> list[Scored]:
-    """Bits of whole documents on the plain path (no intervention), the closing EOS included.
+def score_documents(loaded: Loaded, documents: Sequence[tuple[str, str, float]], batch_size: int) -> list[Scored]:
+    """Bits of whole documents in the arm's own form, the closing EOS and what replacements lost included.
 
-    Every token is scored exactly once (rule 5): windows of the model's context that overlap by one token.
+    So the result is a code length of the raw document in every arm (rule 5). Every token is scored exactly
+    once: windows of the model's context that overlap by one token.
+
+    Args:
+        loaded: the model.
+        documents: (name, raw text, bits lost by replacements as the corpus stage counted them).
+        batch_size: windows per forward pass; does not change a result.
     """
     windows = []
     eos = loaded.codec.vocabulary.eos_id
-    for owner, text in enumerate(texts):
-        ids = np.concatenate([[eos], loaded.codec.vocabulary.encode_plain(text).ids, [eos]])
+    for owner, (name, text, _) in enumerate(documents):
+        ids = np.concatenate([[eos], loaded.codec.encode(text, name).ids, [eos]])
         for start in range(0, len(ids) - 1, loaded.context):
             part = ids[start : start + loaded.context + 1]
             windows.append(_Window(owner, part, np.ones(len(part) - 1, dtype=bool)))
-    return _collect(loaded, windows, [len(t.encode("utf-8", "surrogatepass")) for t in texts], batch_size)
+    sizes = [len(text.encode("utf-8", "surrogatepass")) for _, text, _ in documents]
+    found = _collect(loaded, windows, sizes, batch_size)
+    return [replace(s, bits=s.bits + lost) for s, (_, _, lost) in zip(found, documents, strict=True)]
 
 
 def _collect(loaded: Loaded, windows: list[_Window], sizes: list[int], batch_size: int) -> list[Scored]:

@@ -86,10 +86,11 @@ SCHEMA = pa.schema(
 
 
 def evaluate(
-    directory: Path,
+    pretrained: Path,
+    tuned: Path,
     tasks: list[Task],
     data: Path | None,
-    texts: list[tuple[str, str]],
+    texts: list[tuple[str, str, float]],
     run_id: str,
     out: Path,
     *,
@@ -98,26 +99,31 @@ def evaluate(
     max_new_tokens: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Ask the model in `directory` everything and write `scores.parquet` into `out`.
+    """Ask a run's two models everything and write `scores.parquet` into `out`.
+
+    Questions go to the fine-tuned model. Choices and documents go to the pretrained one: a few steps of
+    fine-tuning on short answers wreck a small model's text, in every arm, and would be all that is measured.
 
     Args:
-        texts: held-out documents (name, text) for the task ``text``; may be empty.
+        pretrained: exported directory of the pretrained model.
+        tuned: the same of the fine-tuned model.
+        texts: held-out documents (name, raw text, bits lost by replacements) for the task ``text``; may be empty.
 
     Returns:
         Counts for the record: rows, means, token use, and the gates of rules 8 and 9.
     """
-    loaded = load(directory, device)
+    base, loaded = load(pretrained, device), load(tuned, device)
     rows: list[Row] = []
     seen: list[str] = []
     for number, task in enumerate(tasks):
         progress("evaluate", number, len(tasks) + 1, task.name)
         items = task.items(data)
         if task.kind == "choose":
-            rows += _choices(loaded, task, items, run_id, batch_size)
+            rows += _choices(base, task, items, run_id, batch_size)
         else:
             rows += _answers(loaded, task, items, run_id, batch_size, max_new_tokens, seen)
     progress("evaluate", len(tasks), len(tasks) + 1, TEXT_TASK)
-    rows += _documents(loaded, texts, run_id, batch_size)
+    rows += _documents(base, texts, run_id, batch_size)
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
     pq.write_table(pa.table(columns, schema=SCHEMA), out / "scores.parquet")
     return {**_summary(rows), "gates": _gates(loaded.codec, rows, seen)}
@@ -179,9 +185,9 @@ def _choices(loaded: Loaded, task: Task, items: list[Item], run_id: str, batch: 
     return rows
 
 
-def _documents(loaded: Loaded, texts: list[tuple[str, str]], run_id: str, batch: int) -> list[Row]:
-    items = text_items(texts)
-    costs = score_documents(loaded, [item.gold for item in items], batch)
+def _documents(loaded: Loaded, texts: list[tuple[str, str, float]], run_id: str, batch: int) -> list[Row]:
+    items = text_items([(name, text) for name, text, _ in texts])
+    costs = score_documents(loaded, texts, batch)
     return [
         Row(
             **_common(run_id, TEXT_TASK, item, cost),

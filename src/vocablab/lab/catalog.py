@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from vocablab.base.config import override
+from vocablab.base.config import from_json, override, to_json
 from vocablab.base.errors import UserError
 from vocablab.lab.study import Study
 
@@ -93,7 +93,9 @@ def choose(name: str, preset: str | None = None, overrides: tuple[str, ...] = ()
     wanted = preset or next(iter(presets))
     if wanted not in presets:
         raise UserError(f"study {name} has no preset '{wanted}'; it has {', '.join(presets)}.")
-    study = presets[wanted]
+    # Through JSON and back: every type is checked, and 6 becomes 6.0 where a float is meant, so that worker
+    # processes, which get the study as JSON, compute the same fingerprints.
+    study: Study = from_json(Study, to_json(presets[wanted]), source)
     for item in overrides:
         path, equals, value = item.partition("=")
         if not equals:

@@ -283,8 +283,12 @@ def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
     from vocablab.evaluate.run import evaluate
 
     asked = run.arm.recipe.evaluate
-    texts = [(d.name, d.text) for d in run.corpus().validation[: asked.text_documents]]
+    held_out = run.corpus().validation[: asked.text_documents]
+    # The shard's index has one row per held-out document, in the same order.
+    lost = read_shard(run.path("prepare") / "validation").documents["lost_bits"]
+    texts = [(d.name, d.text, float(bits)) for d, bits in zip(held_out, lost, strict=False)]
     return evaluate(
+        run.path("export"),
         run.path("sft"),
         list(asked.tasks),
         run.place.data,

@@ -124,7 +124,7 @@ def fine_tune(
             data_seed=seed,
             use_cpu=device == "cpu",
             bf16=device != "cpu",
-            gradient_checkpointing=False,
+            activation_checkpointing=False,
             dataloader_pin_memory=False,
             logging_steps=max(1, steps // 50),
             logging_strategy="steps",

@@ -28,11 +28,11 @@ def study() -> Study:
     recipe = Recipe(
         model=GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=128),
         base_vocabulary=TrainedBPE(640),
-        corpus=Corpus((GeneratedProse(documents_count=3000, dose=0.5),), validation_share=0.04),
+        corpus=Corpus((GeneratedProse(documents_count=3000, dose=0.8),), validation_share=0.04),
         pretrain=Pretraining(
             SourceBytes(1_200_000), batch_size=16, learning_rate=2e-3, warmup_steps=20, max_epochs=1.0
         ),
-        sft=SupervisedFineTuning(epochs=15, batch_size=32, learning_rate=1e-3),
+        sft=SupervisedFineTuning(epochs=30, batch_size=16, learning_rate=1e-3),
         evaluate=Evaluation((Arithmetic(),), text_documents=100, max_new_tokens=24),
     )
     control = Arm("control", recipe, NoChange(), "plain text, no tokens")
