@@ -63,30 +63,28 @@ def run_jobs(
     """
     context = multiprocessing.get_context("spawn")
     results: dict[Job, list[str]] = {}
-    with multiprocessing.Manager() as manager:
-        queue = manager.Queue()
-        listener = threading.Thread(target=_forward, args=(queue, listen), daemon=True)
-        listener.start()
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        setup = (queue, source, threads, os.getpid())
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=setup) as pool:
-            packed = to_json(study)
-            pending: dict[Future[list[str]], Job] = {pool.submit(_work, packed, place, job): job for job in jobs}
-            try:
-                while pending:
-                    finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in finished:
-                        job = pending.pop(future)
-                        results[job] = future.result()
-            except BrokenProcessPool:
-                raise RunError(
-                    "a worker process was killed (out of memory?); run the same command again to go on, "
-                    "with a lower --jobs if it repeats."
-                ) from None
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-        queue.put(None)
-        listener.join()
+    queue = context.Queue()
+    listener = threading.Thread(target=_forward, args=(queue, listen), daemon=True)
+    listener.start()
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    setup = (queue, source, threads, os.getpid())
+    packed = to_json(study)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=setup) as pool:
+        pending: dict[Future[list[str]], Job] = {pool.submit(_work, packed, place, job): job for job in jobs}
+        try:
+            while pending:
+                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    results[pending.pop(future)] = future.result()
+        except BrokenProcessPool:
+            raise RunError(
+                "a worker process was killed (out of memory?); run the same command again to go on, "
+                "with a lower --jobs if it repeats."
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            queue.put(None)
+            listener.join(timeout=5)
     return results
 
 
@@ -98,6 +96,8 @@ def _forward(queue: Any, listen: Callable[[Event], None]) -> None:
 def _start_worker(queue: Any, source: str, threads: int, parent: int) -> None:
     global _events, _source  # noqa: PLW0603  (a worker process has exactly one queue and one study)
     _events, _source = queue, source
+    # A worker must be able to end although nobody reads its last words.
+    queue.cancel_join_thread()
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     import torch
     import transformers
