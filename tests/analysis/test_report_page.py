@@ -185,9 +185,7 @@ def _browse(page: Path, width: int, height: int, profile: Path, shot: Path) -> s
     dumped = subprocess.run(
         [*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
-    subprocess.run(
-        [*command, f"--screenshot={shot}", page.as_uri()], capture_output=True, timeout=120, check=True
-    )
+    subprocess.run([*command, f"--screenshot={shot}", page.as_uri()], capture_output=True, timeout=120, check=True)
     return dumped.stdout
 
 
@@ -199,15 +197,11 @@ def _marker(dom: str, name: str) -> str:
 
 @pytest.mark.skipif(_BROWSER is None, reason="no chromium on this system")
 @pytest.mark.parametrize("width", [1400, 390])
-def test_a_browser_draws_the_page_without_errors_or_overflow(
-    make_study: MakeStudy, tmp_path: Path, width: int
-) -> None:
+def test_a_browser_draws_the_page_without_errors_or_overflow(make_study: MakeStudy, tmp_path: Path, width: int) -> None:
     page = write_report(make_study(n_seeds=5))
     if width < 500:
         framed = tmp_path / "framed.html"
-        framed.write_text(
-            _FRAME.format(width=width, height=4000, page=html.escape(page.read_text(), quote=True))
-        )
+        framed.write_text(_FRAME.format(width=width, height=4000, page=html.escape(page.read_text(), quote=True)))
         dom = _browse(framed, 500, 4000, tmp_path / "profile", tmp_path / "shot.png")
     else:
         dom = _browse(page, width, 2400, tmp_path / "profile", tmp_path / "shot.png")

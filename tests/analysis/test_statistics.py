@@ -11,9 +11,7 @@ from vocablab.analysis.statistics import cluster_sums, estimate, mcnemar, sign_f
 from vocablab.base.errors import RunError
 
 
-def _simulate(
-    rng: np.random.Generator, seeds: int, items: int, effect: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _simulate(rng: np.random.Generator, seeds: int, items: int, effect: float) -> tuple[np.ndarray, np.ndarray]:
     seed, item = rng.normal(0, 0.3, (seeds, 1)), rng.normal(0, 1.0, (1, items))
     difference = effect + seed + item + rng.normal(0, 1.0, (seeds, items))
     control = rng.normal(0, 1, (seeds, items))

@@ -12,9 +12,7 @@ from vocablab.base.errors import UserError
 
 def _estimate(effect: float, error: float, seeds: int = 6) -> Estimate:
     variance = Variance(error**2 * seeds, 0.0, 0.0, seeds, 100)
-    return Estimate(
-        effect, error, 200.0, 0.5 + effect, 0.5, seeds, 100, 100, (effect,) * seeds, 0.03, variance, 0.0
-    )
+    return Estimate(effect, error, 200.0, 0.5 + effect, 0.5, seeds, 100, 100, (effect,) * seeds, 0.03, variance, 0.0)
 
 
 BENEFIT, HARMLESS = Benefit("a.b", "acc", delta=0.02), NoHarm("h", "acc_norm", margin=0.01)

@@ -63,7 +63,11 @@ def test_publishing_never_overwrites(tmp_path: Path) -> None:
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:
-    with exclusive(tmp_path / ".lock"), pytest.raises(UserError, match="in use"), exclusive(tmp_path / ".lock"):
+    with (
+        exclusive(tmp_path / ".lock"),
+        pytest.raises(UserError, match="in use"),
+        exclusive(tmp_path / ".lock"),
+    ):
         pass
 
 

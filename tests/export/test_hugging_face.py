@@ -29,7 +29,7 @@ def codec() -> Codec:
 
 
 def random_model(codec: Codec) -> GPT2:
-    """Every parameter random, biases and norms too, so that no error hides behind a zero or a symmetric matrix."""
+    """Every parameter random, so that no error hides behind a zero or a symmetric matrix."""
     model = GPT2(CONFIG, codec.vocabulary.padded_size)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

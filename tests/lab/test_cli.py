@@ -74,7 +74,19 @@ def test_killed_anywhere_it_ends_in_the_same_scores(
     finished: tuple[Path, bytes], tmp_path: Path, seconds: float
 ) -> None:
     code = "from vocablab.lab.cli import main; main()"
-    command = [sys.executable, "-c", code, "run", STUDY, "--runs", str(tmp_path), "--jobs", "2", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        STUDY,
+        "--runs",
+        str(tmp_path),
+        "--jobs",
+        "2",
+        "--device",
+        "cpu",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         process.wait(timeout=seconds)

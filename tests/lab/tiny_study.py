@@ -34,5 +34,8 @@ def study() -> Study:
         seeds=(0, 1),
         control="control",
         treatment="mul_facts",
-        primary=(Benefit("arithmetic.transfer", "acc", delta=0.05), NoHarm("text", "bits_per_byte", margin=0.02)),
+        primary=(
+            Benefit("arithmetic.transfer", "acc", delta=0.05),
+            NoHarm("text", "bits_per_byte", margin=0.02),
+        ),
     )

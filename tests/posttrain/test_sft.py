@@ -101,8 +101,6 @@ def test_mistakes_are_named_before_a_model_loads(checkpoint: Path, tmp_path: Pat
     with pytest.raises(UserError, match=r"batch_size 10 is no multiple of micro_batch 4"):
         fine_tune(config, tmp_path / "nosuch", EXAMPLES, 0, "cpu", tmp_path, lambda *a: None)
     long = [Example("long", "User: " + "word " * 200, " x")]
+    config = SupervisedFineTuning(epochs=1, batch_size=1, learning_rate=1e-3)
     with pytest.raises(UserError, match="do not fit"):
-        fine_tune(
-            SupervisedFineTuning(epochs=1, batch_size=1, learning_rate=1e-3), checkpoint, long, 0, "cpu", tmp_path,
-            lambda *a: None,
-        )  # fmt: skip
+        fine_tune(config, checkpoint, long, 0, "cpu", tmp_path, lambda *a: None)

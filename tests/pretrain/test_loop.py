@@ -1,4 +1,4 @@
-"""The pretraining loop: golden loss, resume bit for bit, shared initialisation, bits per byte, planted faults."""
+"""The loop: golden loss, resume bit for bit, shared initialisation, bits per byte, planted faults."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_all_arms_read_the_same_documents_and_start_equal(base: Vocabulary, tmp_
     assert all(gate["passed"] for counts, _, _ in found for gate in counts["gates"])
     first, second = MODEL.build(base.padded_size, 7), MODEL.build(base.padded_size, 7)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    # A stream per name: a deeper model shares every parameter that both have (projections differ by their scale).
+    # A stream per name: a deeper model shares what both have (projections differ by their scale).
     deeper = replace(MODEL, n_layer=2).build(base.padded_size, 7).state_dict()
     for name, value in first.state_dict().items():
         if not name.endswith("c_proj.weight"):
@@ -145,7 +145,12 @@ def test_a_short_corpus_is_refused(base: Vocabulary, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="short of its target"):
         prepare(CORPUS, raw, codec, tmp_path / "a", 10 * raw.train_bytes, 2.0, lambda *a: None)
     with pytest.raises(RunError, match="rule 12"):
-        train(base, shards(base, NoChange(), tmp_path / "b"), tmp_path / "run", replace(CONFIG, budget=Tokens(1e6)))
+        train(
+            base,
+            shards(base, NoChange(), tmp_path / "b"),
+            tmp_path / "run",
+            replace(CONFIG, budget=Tokens(1e6)),
+        )
 
 
 def test_a_diverging_run_publishes_nothing(base: Vocabulary, tmp_path: Path) -> None:

@@ -12,13 +12,20 @@ from transformers import AutoTokenizer
 from vocablab.base.errors import UserError
 from vocablab.export.hugging_face import write_tokenizer
 from vocablab.vocab.codec import Codec, load_codec, save_codec
+from vocablab.vocab.inject import inject
 from vocablab.vocab.intervention import NoChange
 from vocablab.vocab.interventions import FactTokens, PlainTextFacts
-from vocablab.vocab.inject import inject
 from vocablab.vocab.vocabulary import Vocabulary, gpt2_base, gpt2_base_from, padded
 
 ANY_TEXT = st.text(st.characters(codec=None)) | st.sampled_from(
-    ["<|endoftext|>", "<MUL_6_9_54>", "a <MUL_6_9_54>6*9=54<|endoftext|>", "\ud800", "é\udfff六九", "\x00\r\n"]
+    [
+        "<|endoftext|>",
+        "<MUL_6_9_54>",
+        "a <MUL_6_9_54>6*9=54<|endoftext|>",
+        "\ud800",
+        "é\udfff六九",
+        "\x00\r\n",
+    ]
 )
 
 

@@ -44,9 +44,7 @@ def arm_styles(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, s
     styled, position = [], 0
     study = report["study"]
     # The treatment always takes the first colour, so that it looks the same in every study.
-    others = [
-        arm["name"] for arm in study["arms"] if arm["name"] not in (study["control"], study["treatment"])
-    ]
+    others = [arm["name"] for arm in study["arms"] if arm["name"] not in (study["control"], study["treatment"])]
     order = [study["treatment"], *others]
     for arm in study["arms"]:
         if arm["name"] == study["control"]:
@@ -59,9 +57,7 @@ def arm_styles(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, s
 
 
 def _chip(report: dict[str, Any], name: str) -> str:
-    colour = next(
-        (style["color"] for arm, style in arm_styles(report) if arm["name"] == name), _CONTROL_COLOUR
-    )
+    colour = next((style["color"] for arm, style in arm_styles(report) if arm["name"] == name), _CONTROL_COLOUR)
     return f'<span class="arm"><i style="background:{colour}"></i>{text(name)}</span>'
 
 
@@ -105,9 +101,7 @@ def header(report: dict[str, Any]) -> str:
         lost = "; ".join(f"{m['arm']} seed {m['seed']}: {', '.join(m['stages'])}" for m in report["missing"])
         parts.append(f'<p class="notice"><b>Not complete.</b> Missing stages: {text(lost)}.</p>')
     if study["exploratory"]:
-        parts.append(
-            f'<p class="notice"><b>Exploratory, not confirmatory.</b> {text(study["exploratory"])}</p>'
-        )
+        parts.append(f'<p class="notice"><b>Exploratory, not confirmatory.</b> {text(study["exploratory"])}</p>')
     return "".join(parts)
 
 
@@ -115,8 +109,7 @@ def arms(report: dict[str, Any]) -> str:
     """The arms with their colours, and what the study says of itself."""
     study = report["study"]
     listed = "".join(
-        f"<li>{_chip(report, arm['name'])}{_role(study, arm['name'])}"
-        f"<span>{text(arm['description'])}</span></li>"
+        f"<li>{_chip(report, arm['name'])}{_role(study, arm['name'])}<span>{text(arm['description'])}</span></li>"
         for arm in study["arms"]
     )
     prose = f'<p class="prose">{text(study["docstring"])}</p>'
@@ -161,11 +154,7 @@ def _key_numbers(verdict: dict[str, Any]) -> str:
         ("p (two-way t)", f"{_p(found['p_value'])}, df {found['degrees_of_freedom']:.1f}"),
         ("p (sign flips of seeds)", _p(found["sign_flip_p"])),
     ]  # fmt: skip
-    return (
-        '<dl class="keys">'
-        + "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
-        + "</dl>"
-    )
+    return '<dl class="keys">' + "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs) + "</dl>"
 
 
 def effects(report: dict[str, Any]) -> str:
@@ -279,9 +268,7 @@ def _sample(report: dict[str, Any], item: dict[str, Any]) -> str:
     for arm in report["study"]["arms"]:
         answer = item["arms"].get(arm["name"])
         if answer is None:
-            answers.append(
-                f'<div class="answer">{_chip(report, arm["name"])}<p class="missing">missing</p></div>'
-            )
+            answers.append(f'<div class="answer">{_chip(report, arm["name"])}<p class="missing">missing</p></div>')
             continue
         score = answer["score"]
         tone = "none" if score is None else "right" if score >= 0.5 else "wrong"
@@ -321,9 +308,7 @@ def gates(report: dict[str, Any]) -> str:
         ]
         listing = table(["", "Gate", "Detail", "Where"], rows, numeric_from=9, name="gates")
         title = f"{text(rule)}. {text(RULES.get(rule, 'Other'))}"
-        parts.append(
-            f"<details{' open' if red else ''}><summary>{badge} {title}</summary>{listing}</details>"
-        )
+        parts.append(f"<details{' open' if red else ''}><summary>{badge} {title}</summary>{listing}</details>")
     return "".join(parts)
 
 
@@ -338,9 +323,7 @@ def runs(report: dict[str, Any]) -> str:
     for run in report["runs"]:
         done = sum(stage["status"] != "missing" for stage in run["stages"])
         wall = sum(stage.get("wall_seconds") or 0 for stage in run["stages"])
-        summary = (
-            f"{_chip(report, run['arm'])} seed {run['seed']} <span>{done} of {len(run['stages'])} stages · "
-        )
+        summary = f"{_chip(report, run['arm'])} seed {run['seed']} <span>{done} of {len(run['stages'])} stages · "
         summary += f"{wall:,.1f} s</span>"
         body = "".join(_stage(stage) for stage in run["stages"])
         parts.append(f'<details class="run"><summary>{summary}</summary>{body}</details>')
@@ -352,9 +335,7 @@ def _stage(stage: dict[str, Any]) -> str:
     if stage["status"] == "missing":
         return name + '<p class="missing">missing: this stage has not run</p>'
     git = stage["git"] or {}
-    commit = (
-        f"{git.get('commit', 'not a checkout')}{' (with uncommitted changes)' if git.get('dirty') else ''}"
-    )
+    commit = f"{git.get('commit', 'not a checkout')}{' (with uncommitted changes)' if git.get('dirty') else ''}"
     rows = [
         ["fingerprint", f"<code>{text(stage['fingerprint'])}</code>"],
         ["finished", text(stage["finished"])],
@@ -365,19 +346,13 @@ def _stage(stage: dict[str, Any]) -> str:
         ["versions", text(", ".join(f"{k} {v}" for k, v in stage["versions"].items()))],
     ]
     counts = [[text(key), text(value)] for key, value in _flat(stage["counts"])]
-    ledger = (
-        f"<details><summary>Counts ({len(counts)})</summary>{table(['Count', 'Value'], counts)}</details>"
-    )
+    ledger = f"<details><summary>Counts ({len(counts)})</summary>{table(['Count', 'Value'], counts)}</details>"
     return name + table(["", ""], rows, numeric_from=9, name="record") + (ledger if counts else "")
 
 
 def _flat(value: Any, where: str = "") -> list[tuple[str, str]]:
     if isinstance(value, dict):
-        return [
-            pair
-            for key, item in value.items()
-            for pair in _flat(item, f"{where}.{key}" if where else str(key))
-        ]
+        return [pair for key, item in value.items() for pair in _flat(item, f"{where}.{key}" if where else str(key))]
     if isinstance(value, bool) or not isinstance(value, int | float):
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return [(where, shown if len(shown) <= 300 else shown[:297] + "...")]

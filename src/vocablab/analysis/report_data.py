@@ -68,9 +68,7 @@ def _finite(value: Any) -> Any:
 
 
 def _estimate(paired: Paired) -> Estimate:
-    return estimate(
-        paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights
-    )
+    return estimate(paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights)
 
 
 def _pair_or_none(study: StudyFiles, arm: str, target: str, metric: str) -> Paired | None:
@@ -215,9 +213,7 @@ def _sft_curves(study: StudyFiles) -> list[dict[str, Any]]:
         rows = _thin([row for row in run.sft_metrics if row.get("loss") is not None])
         if rows:
             losses = [row["loss"] for row in rows]
-            curves.append(
-                {"arm": arm, "seed": seed, "step": [row.get("step") for row in rows], "loss": losses}
-            )
+            curves.append({"arm": arm, "seed": seed, "step": [row.get("step") for row in rows], "loss": losses})
     return curves
 
 

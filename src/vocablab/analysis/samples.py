@@ -90,9 +90,7 @@ def side_by_side(study: StudyFiles) -> list[dict[str, Any]]:
     found = []
     for group in sorted(groups):
         keys = groups[group]
-        differ = [key for key in keys[PER_SPLIT:] if _score(control[key]) != _score(treatment[key])][
-            :PER_SPLIT
-        ]
+        differ = [key for key in keys[PER_SPLIT:] if _score(control[key]) != _score(treatment[key])][:PER_SPLIT]
         for why, chosen in (("drawn blind", keys[:PER_SPLIT]), ("control and treatment differ", differ)):
             for key in chosen:
                 arms = {arm: _answer(rows[key]) for arm, rows in by_arm.items() if key in rows}
@@ -116,9 +114,7 @@ def _scored(study: StudyFiles, seed: int) -> bool:
 
 def _generated(table: pa.Table) -> dict[tuple[str, str, str], dict[str, Any]]:
     names = ("task", "split", "item_id", "metric", "score", "prompt", "output", "extracted", "ended_eos")
-    rows = (
-        dict(zip(names, row, strict=True)) for row in zip(*(column(table, n) for n in names), strict=True)
-    )
+    rows = (dict(zip(names, row, strict=True)) for row in zip(*(column(table, n) for n in names), strict=True))
     return {(row["task"], row["split"], str(row["item_id"])): row for row in rows if row["output"]}
 
 

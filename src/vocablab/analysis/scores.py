@@ -84,9 +84,7 @@ def read_study(directory: Path) -> StudyFiles:
             raise UserError(f"{directory / 'study.json'}: {role} '{names[role]}' is not one of the arms.")
     runs = {(arm["name"], seed): read_run(directory, arm["name"], seed) for arm in arms for seed in seeds}
     if all(run.scores is None for run in runs.values()):
-        raise UserError(
-            f"{directory} has no scores yet: run the evaluate stage of at least one arm and seed first."
-        )
+        raise UserError(f"{directory} has no scores yet: run the evaluate stage of at least one arm and seed first.")
     return StudyFiles(
         directory=directory,
         name=names["name"],
@@ -164,9 +162,7 @@ def item_values(table: pa.Table, target: str, metric: str) -> dict[ItemKey, tupl
     Raises:
         RunError: if an item occurs twice, because no rule says which of its scores counts.
     """
-    columns = (
-        "task split item_id cluster_id metric score secondary_metric secondary_score gold_bits raw_bytes"
-    )
+    columns = "task split item_id cluster_id metric score secondary_metric secondary_score gold_bits raw_bytes"
     names = columns.split()
     # Narrowed in Arrow first: a study has many measures, and Python rows are slow to make.
     tasks = pa.array([target, target.rpartition(".")[0]], table.schema.field("task").type)
@@ -246,9 +242,7 @@ def _same_items(
     if different:
         task, split, item = different[0]
         has = "lacks" if different[0] in expected else "has the extra"
-        raise RunError(
-            f"Arm {arm}, seed {seed} {has} item {item} of {task}.{split} ({metric}); arms must pair."
-        )
+        raise RunError(f"Arm {arm}, seed {seed} {has} item {item} of {task}.{split} ({metric}); arms must pair.")
     for key, (value, weight, _) in values.items():
         if not math.isfinite(value) or not weight > 0:
             raise RunError(f"Arm {arm}, seed {seed}: item {key[2]} of {key[0]}.{key[1]} has no {metric}.")

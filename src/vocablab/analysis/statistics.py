@@ -59,11 +59,7 @@ class Variance:
             return float(max(seeds, items) - 1)
         ms_seed, ms_item = self.residual + items * self.seed, self.residual + seeds * self.item
         total = ms_seed + ms_item - self.residual
-        spread = (
-            ms_seed**2 / (seeds - 1)
-            + ms_item**2 / (items - 1)
-            + self.residual**2 / ((seeds - 1) * (items - 1))
-        )
+        spread = ms_seed**2 / (seeds - 1) + ms_item**2 / (items - 1) + self.residual**2 / ((seeds - 1) * (items - 1))
         least = float(min(seeds, items) - 1)
         return max(total**2 / spread, least) if spread > 0 else least
 
@@ -204,15 +200,11 @@ def estimate(
     low_t, low_c = cluster_sums(weights_t, names), cluster_sums(weights_c, names)
     ratio_t, ratio_c = float(top_t.sum() / low_t.sum()), float(top_c.sum() / low_c.sum())
     effect = ratio_t - ratio_c
-    differences = effect + (
-        (top_t - ratio_t * low_t) / low_t.mean() - (top_c - ratio_c * low_c) / low_c.mean()
-    )
+    differences = effect + ((top_t - ratio_t * low_t) / low_t.mean() - (top_c - ratio_c * low_c) / low_c.mean())
     variance = two_way_variance(differences)
     # 0/1 scores that never differ would give an error of exactly 0 from, say, 20 items. One discordant
     # item out of n is always possible (the "rule of three"), so the error is never below that of one.
-    binary = treatment_weights is None and bool(
-        np.isin(treatment, (0, 1)).all() and np.isin(control, (0, 1)).all()
-    )
+    binary = treatment_weights is None and bool(np.isin(treatment, (0, 1)).all() and np.isin(control, (0, 1)).all())
     floor = float((low_t.mean(axis=0) / low_t.mean(axis=0).sum()).max()) if binary else 0.0
     per_seed = top_t.sum(axis=1) / low_t.sum(axis=1) - top_c.sum(axis=1) / low_c.sum(axis=1)
     return Estimate(

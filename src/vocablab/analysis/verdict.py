@@ -97,13 +97,9 @@ def decide(
         word = _no_harm(worst, least_worse, claim.margin)
     numbers = _numbers(claim, estimate, (low, high), 1 - alpha)
     if isinstance(claim, NoHarm):
-        numbers += (
-            f"; with {100 * (1 - alpha):.4g} % confidence the worsening is at most {_amount(claim, worst)}"
-        )
+        numbers += f"; with {100 * (1 - alpha):.4g} % confidence the worsening is at most {_amount(claim, worst)}"
     mde = estimate.mde(alpha, sides=sides)
-    sentence = (
-        _opening(word, claim, treatment, n_seeds, low) + numbers + _ending(word, claim, mde, needed, n_seeds)
-    )
+    sentence = _opening(word, claim, treatment, n_seeds, low) + numbers + _ending(word, claim, mde, needed, n_seeds)
     if declared_seeds is not None and n_seeds < declared_seeds:
         sentence += f" Only {n_seeds} of the {declared_seeds} declared seeds are in."
     return Verdict(

@@ -94,8 +94,9 @@ def _from_union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
 
 
 def _concrete(kind: type) -> list[type]:
-    found = [kind]
-    for child in kind.__subclasses__():
+    found: list[type] = [kind]
+    children: list[type] = kind.__subclasses__()
+    for child in children:
         found.extend(_concrete(child))
     return found
 

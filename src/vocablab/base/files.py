@@ -104,5 +104,7 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{path.parent} is in use by another vocablab process; wait for it or use --runs.") from None
+            raise UserError(
+                f"{path.parent} is in use by another vocablab process; wait for it or use --runs."
+            ) from None
         yield

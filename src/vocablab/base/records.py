@@ -136,4 +136,9 @@ def _git(where: Path, *arguments: str) -> str:
 
 def hardware(device: str) -> dict[str, Any]:
     """Processor architecture, core count and the device a stage used."""
-    return {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count(), "device": device}
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "device": device,
+    }

@@ -6,13 +6,67 @@ several surface forms and both operand orders, and always with their right answe
 
 import numpy as np
 
-NAMES = "Ada Ben Clara Dev Elif Finn Grace Hugo Ines Jun Kofi Lena Mara Noor Omar Petra Quinn Rosa Sam Tara".split()
-THINGS = "apples books cards coins cups eggs flowers keys lamps pens plates shells stamps stones tickets toys".split()
-HOLDERS = "bags baskets boxes crates drawers jars piles rows shelves trays".split()
-PLACES = "at the market|in the garden|by the river|at school|in the kitchen|near the station|on the hill".split("|")
-TIMES = "In the morning|After lunch|On Monday|Before dinner|That evening|On a rainy day|Last week".split("|")
-MOODS = "happy tired proud quiet curious calm cheerful".split()
-COLOURS = "red blue green yellow white black orange".split()
+NAMES = [
+    "Ada",
+    "Ben",
+    "Clara",
+    "Dev",
+    "Elif",
+    "Finn",
+    "Grace",
+    "Hugo",
+    "Ines",
+    "Jun",
+    "Kofi",
+    "Lena",
+    "Mara",
+    "Noor",
+    "Omar",
+    "Petra",
+    "Quinn",
+    "Rosa",
+    "Sam",
+    "Tara",
+]
+THINGS = [
+    "apples",
+    "books",
+    "cards",
+    "coins",
+    "cups",
+    "eggs",
+    "flowers",
+    "keys",
+    "lamps",
+    "pens",
+    "plates",
+    "shells",
+    "stamps",
+    "stones",
+    "tickets",
+    "toys",
+]
+HOLDERS = ["bags", "baskets", "boxes", "crates", "drawers", "jars", "piles", "rows", "shelves", "trays"]
+PLACES = [
+    "at the market",
+    "in the garden",
+    "by the river",
+    "at school",
+    "in the kitchen",
+    "near the station",
+    "on the hill",
+]
+TIMES = [
+    "In the morning",
+    "After lunch",
+    "On Monday",
+    "Before dinner",
+    "That evening",
+    "On a rainy day",
+    "Last week",
+]
+MOODS = ["happy", "tired", "proud", "quiet", "curious", "calm", "cheerful"]
+COLOURS = ["red", "blue", "green", "yellow", "white", "black", "orange"]
 
 PLAIN = (
     "{time} {name} walked with {friend} and talked about the {colour} {thing}.",

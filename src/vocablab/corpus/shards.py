@@ -33,7 +33,9 @@ class Shard:
         return int(self.documents["raw_bytes"].sum())
 
 
-def write_shard(directory: Path, tokens: list[np.ndarray], documents: list[tuple[int, float, bytes]], size: int) -> None:
+def write_shard(
+    directory: Path, tokens: list[np.ndarray], documents: list[tuple[int, float, bytes]], size: int
+) -> None:
     """Write one shard.
 
     Args:

@@ -13,9 +13,7 @@ from vocablab.corpus.prose import write_document
 GSM8K_TRAIN = DataSet(
     local="gsm8k/train.jsonl",
     rows=7473,
-    hub=HubFile(
-        "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "main/train-00000-of-00001.parquet"
-    ),
+    hub=HubFile("openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", "main/train-00000-of-00001.parquet"),
     title="GSM8K's training set",
 )
 

@@ -36,9 +36,7 @@ class _Window:
     scored: np.ndarray  # bool, for each of ids[1:]
 
 
-def score_continuations(
-    loaded: Loaded, pairs: Sequence[tuple[str, str, str]], batch_size: int
-) -> list[Scored]:
+def score_continuations(loaded: Loaded, pairs: Sequence[tuple[str, str, str]], batch_size: int) -> list[Scored]:
     """Bits of each continuation given its prompt.
 
     Args:

@@ -275,5 +275,3 @@ def _gates(codec: Codec, rows: list[Row], extracted_from: list[str]) -> list[dic
             "detail": f"{len(rows)} rows",
         },
     ]
-
-

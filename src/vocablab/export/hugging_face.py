@@ -134,10 +134,14 @@ def verify(model: nn.Module, codec: Codec, directory: Path) -> tuple[float, int]
     ids = proof_prompts(codec, positions)
     ours_logits, their_logits = model(ids), theirs(ids).logits
     if ours_logits.shape != their_logits.shape:
-        raise RunError(f"rule 6: exported logits have shape {tuple(their_logits.shape)}, not {tuple(ours_logits.shape)}.")
+        raise RunError(
+            f"rule 6: exported logits have shape {tuple(their_logits.shape)}, not {tuple(ours_logits.shape)}."
+        )
     difference = float((ours_logits - their_logits).abs().max())
     if not difference <= TOLERANCE:
-        raise RunError(f"rule 6: exported logits differ by {difference:.2e} (at most {TOLERANCE:g}): nothing published.")
+        raise RunError(
+            f"rule 6: exported logits differ by {difference:.2e} (at most {TOLERANCE:g}): nothing published."
+        )
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
     for name, index in codec.vocabulary.added_ids.items():
         if tokenizer.convert_tokens_to_ids(name) != index:

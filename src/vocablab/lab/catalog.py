@@ -75,7 +75,9 @@ def source_of(name: str) -> str:
     if name.endswith(".py") or "/" in name:
         return name
     if name.replace("_", "-") not in built_in_names():
-        raise UserError(f"there is no study '{name}'; there is {', '.join(built_in_names())}, or give a path to a .py file.")
+        raise UserError(
+            f"there is no study '{name}'; there is {', '.join(built_in_names())}, or give a path to a .py file."
+        )
     return f"{BUILT_IN}.{name.replace('-', '_')}"
 
 

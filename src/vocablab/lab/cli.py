@@ -82,7 +82,9 @@ def run(
     report = read_json(outcome.report.with_suffix(".json"), "the report") if outcome.report else None
     if as_json:
         path = str(outcome.report) if outcome.report else None
-        print(json.dumps({"stages_run": outcome.stages_run, "seconds": outcome.seconds, "html": path, "report": report}))
+        print(
+            json.dumps({"stages_run": outcome.stages_run, "seconds": outcome.seconds, "html": path, "report": report})
+        )
         return
     if outcome.stages_run:
         print(f"{outcome.stages_run} stages ran in {outcome.seconds:.0f} s.")
@@ -142,13 +144,13 @@ def _print_plan(found: dict[str, Any], workers: int) -> None:
     console = Console()
     table = Table(title=f"Plan of {found['study']}", show_header=False)
     rows = {
-        "runs": f"{found['runs']} = {len(found['arms'])} arms ({', '.join(found['arms'])}) x {len(found['seeds'])} seeds",
+        "runs": f"{found['runs']}: arms {', '.join(found['arms'])}; {len(found['seeds'])} seeds each",
         "stages": " -> ".join(found["stages"]),
         "model": f"{found['parameters'] / 1e6:.2f} M parameters",
         "tokens per run": f"about {found['tokens_per_run']:,}",
         "FLOPs per run": f"{found['flops_per_run']:.2e} ({found['head_share_of_flops']:.0%} in the head)",
         "speed here": f"{found['flops_per_second_measured'] / 1e9:.0f} GFLOP/s per worker (measured now)",
-        "pretraining": f"about {found['pretraining_hours'] * 60:.1f} minutes with {workers} workers; other stages add to it",
+        "pretraining": f"about {found['pretraining_hours'] * 60:.1f} minutes with {workers} workers, other stages apart",
         "disk": f"about {found['disk_gigabytes']:.2f} GB",
     }
     for name, value in rows.items():
@@ -160,8 +162,8 @@ def _print_plan(found: dict[str, Any], workers: int) -> None:
         mde = claim["minimum_detectable_effect"]
         table.add_row(
             f"{claim['claim']} {claim['target']} {claim['metric']}",
-            f"asks for {claim['wanted']:g}; detects {'unknown' if mde is None else f'{mde:.3f}'} at 80 % power, assuming "
-            f"SD {claim['assumed_sd_between_seeds']:g} between seeds, {claim['assumed_sd_between_items']:g} between items",
+            f"asks for {claim['wanted']:g}; detects {'?' if mde is None else f'{mde:.3f}'} at 80 % power, assuming "
+            f"SD {claim['assumed_sd_between_seeds']:g} (seeds) and {claim['assumed_sd_between_items']:g} (items)",
         )
     console.print(table)
 

@@ -43,7 +43,9 @@ class Display:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
@@ -64,4 +66,8 @@ class Display:
         elif not self._quiet and event.done >= event.total and (started := self._started.pop((job, stage), None)):
             index = self._jobs.index(job) + 1
             seconds = time.monotonic() - started
-            print(f"[{index}/{len(self._jobs)}] {label}: {stage} done in {seconds:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"[{index}/{len(self._jobs)}] {label}: {stage} done in {seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -94,7 +94,7 @@ def _forward(queue: Any, listen: Callable[[Event], None]) -> None:
 
 
 def _start_worker(queue: Any, source: str, threads: int, parent: int) -> None:
-    global _events, _source  # noqa: PLW0603  (a worker process has exactly one queue and one study)
+    global _events, _source
     _events, _source = queue, source
     # A worker must be able to end although nobody reads its last words.
     queue.cancel_join_thread()

@@ -40,7 +40,10 @@ def inject_command(
         out = restore_exactly(text, rule, read_json(audit, "the audit file")["replacements"])
     else:
         out, number = restore_canonical(text, rule)
-        print(f"vocablab: {number} tokens restored to their canonical text; give --audit FILE for the exact one.", file=sys.stderr)
+        print(
+            f"vocablab: {number} tokens restored to their canonical text; give --audit FILE for the exact one.",
+            file=sys.stderr,
+        )
     sys.stdout.buffer.write(out.encode("utf-8", "surrogateescape"))
     sys.stdout.buffer.flush()
 

@@ -152,7 +152,12 @@ def is_done(directory: Path, identity: dict[str, Any]) -> bool:
 
 
 def run_stage(
-    directory: Path, identity: dict[str, Any], work: Callable[[Path], dict[str, Any]], device: str, *, resumes: bool
+    directory: Path,
+    identity: dict[str, Any],
+    work: Callable[[Path], dict[str, Any]],
+    device: str,
+    *,
+    resumes: bool,
 ) -> None:
     """Do `work` in a partial directory and publish it with its record; do nothing if that is done already."""
     if is_done(directory, identity):

@@ -103,7 +103,8 @@ class GPT2(nn.Module):
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """Logits, shape (B, T, V), for ids of shape (B, T) with T at most `n_positions`."""
-        return F.linear(self.hidden(ids_BT), self.transformer["wte"].weight)
+        head: Tensor = self.transformer["wte"].weight  # type: ignore[assignment]
+        return F.linear(self.hidden(ids_BT), head)
 
 
 def initialise(model: nn.Module, seed: int, n_layer: int) -> None:

@@ -109,7 +109,7 @@ def pretrain(
         last = step + 1 == steps
         if step % max(1, steps // 100) == 0 or last or (step + 1) % every == 0:
             tokens = (step + 1) * config.batch_size * context
-            line = {
+            line: dict[str, float | None] = {
                 "step": step + 1,
                 "tokens": tokens,
                 "source_bytes": round(tokens * train.raw_bytes / len(train.tokens)),
@@ -140,7 +140,12 @@ def pretrain(
         "train_seconds": time.monotonic() - started,
         "final": state["metrics"][-1],
         "gates": [
-            {"rule": 11, "name": "Optimiser state is float32", "passed": True, "detail": "checked after step 1"},
+            {
+                "rule": 11,
+                "name": "Optimiser state is float32",
+                "passed": True,
+                "detail": "checked after step 1",
+            },
             {
                 "rule": 12,
                 "name": "Target reached within the epoch limit",
@@ -185,7 +190,7 @@ def _step(
 
 def _autocast(device: str) -> torch.autocast:
     """bfloat16 matrix products on a GPU; plain float32 on a CPU, where runs are bit-exact."""
-    kind = device.split(":")[0]
+    kind = device.split(":", maxsplit=1)[0]
     return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
 
 

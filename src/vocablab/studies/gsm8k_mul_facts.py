@@ -53,15 +53,15 @@ def _cpu() -> Study:
         model=GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=256),
         base_vocabulary=TrainedBPE(4096),
         corpus=Corpus(
-            (GSM8KText(), OpenStaxText(max_bytes=4_000_000, instead=GeneratedProse(8000, 0.2))),
+            (GSM8KText(), OpenStaxText(max_bytes=3_000_000, instead=GeneratedProse(8000, 0.2))),
             validation_share=0.02,
         ),
         pretrain=Pretraining(
-            SourceBytes(3_000_000), batch_size=16, learning_rate=2e-3, warmup_steps=20, micro_batch=16
+            SourceBytes(1_800_000), batch_size=16, learning_rate=2e-3, warmup_steps=20, micro_batch=16
         ),
         sft=SupervisedFineTuning(epochs=1, batch_size=32, learning_rate=1e-3, micro_batch=32),
         evaluate=Evaluation(
-            (GSM8K(limit=40, train_limit=2000), HellaSwag(limit=100), Arithmetic()),
+            (GSM8K(limit=40, train_limit=1500), HellaSwag(limit=100), Arithmetic()),
             text_documents=40,
             max_new_tokens=120,
         ),
@@ -88,7 +88,12 @@ def _full() -> Study:
             validation_share=0.01,
         ),
         pretrain=Pretraining(
-            SourceBytes(400_000_000), batch_size=128, learning_rate=6e-4, warmup_steps=100, max_epochs=6, micro_batch=32
+            SourceBytes(400_000_000),
+            batch_size=128,
+            learning_rate=6e-4,
+            warmup_steps=100,
+            max_epochs=6,
+            micro_batch=32,
         ),
         sft=SupervisedFineTuning(epochs=3, batch_size=32, learning_rate=2e-5, micro_batch=32),
         evaluate=Evaluation(

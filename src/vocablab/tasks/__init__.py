@@ -1,1 +1,1 @@
-"""Tasks: data, prompt and grader. Text in, text out: a task never sees token ids, so every arm gets the same question."""
+"""Tasks: data, prompt and grader. A task never sees token ids: every arm gets the same question."""

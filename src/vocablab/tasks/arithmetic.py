@@ -56,11 +56,13 @@ class Arithmetic(Task):
 
     def items(self, data: Path | None) -> list[Item]:
         left_out = self.transfer_facts()
-        found = []
+        found: list[Item] = []
         for fact in self.table.facts(ordered=False):
             split = "transfer" if fact in left_out else "table"
             # Transfer facts are few, so they are asked in every phrasing; the others in two.
-            kept = list(TRAINED_PHRASINGS.items()) if split == "transfer" else [("what-is", TRAINED_PHRASINGS["what-is"])]
+            kept = (
+                list(TRAINED_PHRASINGS.items()) if split == "transfer" else [("what-is", TRAINED_PHRASINGS["what-is"])]
+            )
             for key, phrasing in [*kept, EVALUATION_PHRASING]:
                 found.extend(_item(fact, split, key, phrasing, order) for order in _orders(fact))
         found.extend(
@@ -82,7 +84,9 @@ class Arithmetic(Task):
     def grade(self, item: Item, output: str) -> Grade:
         strict, flexible = strict_answer(output), flexible_answer(output)
         return Grade(
-            float(same_answer(strict, item.answer)), float(same_answer(flexible, item.answer)), strict or flexible
+            float(same_answer(strict, item.answer)),
+            float(same_answer(flexible, item.answer)),
+            strict or flexible,
         )
 
 

@@ -55,7 +55,9 @@ class GSM8K(Task):
     def grade(self, item: Item, output: str) -> Grade:
         strict, flexible = strict_answer(output), flexible_answer(output)
         return Grade(
-            float(same_answer(strict, item.answer)), float(same_answer(flexible, item.answer)), strict or flexible
+            float(same_answer(strict, item.answer)),
+            float(same_answer(flexible, item.answer)),
+            strict or flexible,
         )
 
 

@@ -13,7 +13,9 @@ VALIDATION = DataSet(
     local="hellaswag/hellaswag_val.jsonl",
     rows=10042,
     hub=HubFile(
-        "Rowan/hellaswag", "218ec52e09a7e7462a5400043bb9a69a41d06b76", "data/validation-00000-of-00001.parquet"
+        "Rowan/hellaswag",
+        "218ec52e09a7e7462a5400043bb9a69a41d06b76",
+        "data/validation-00000-of-00001.parquet",
     ),
     title="HellaSwag's validation set",
 )

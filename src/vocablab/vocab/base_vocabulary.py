@@ -66,10 +66,9 @@ class TrainedBPE(BaseVocabulary):
         vocab = tokenizer.get_vocab()
         if len(vocab) < self.size - 1:
             raise UserError(
-                f"base_vocabulary.size: the corpus has text for {len(vocab) + 1} BPE tokens only, {self.size} are declared."
+                f"base_vocabulary.size: {self.size} are declared, the corpus has text for {len(vocab) + 1} tokens."
             )
         model = json.loads(tokenizer.to_str())["model"]
         merges = [(left, right) for left, right in model["merges"]]
         # EOS is a plain entry that no merge reaches: a literal in a text is never encoded as it.
         return bpe_tokenizer({**vocab, EOS: len(vocab)}, merges)
-

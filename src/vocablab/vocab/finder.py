@@ -12,9 +12,7 @@ _SPACE = r"[ \t]*"
 _TIMES = rf"(?:{_SPACE}(?:\*|×|·|⋅|x|\\times){_SPACE}|[ \t]+times[ \t]+)"
 _EQUALS = rf"(?:{_SPACE}={_SPACE}|[ \t]+(?:is|equals)[ \t]+)"
 _PRODUCT = rf"([0-9]+){_TIMES}([0-9]+){_EQUALS}([0-9]+)"
-_CANDIDATE = re.compile(
-    rf"<<([0-9]+)\*([0-9]+)=([0-9]+)>>\3(?![0-9])|(?<![0-9]){_PRODUCT}(?![0-9])"
-)
+_CANDIDATE = re.compile(rf"<<([0-9]+)\*([0-9]+)=([0-9]+)>>\3(?![0-9])|(?<![0-9]){_PRODUCT}(?![0-9])")
 """GSM8K's calculator annotation with the answer it repeats, or a product as people write it."""
 
 _OPERATORS = frozenset("+-*/×·⋅÷^=%−–—∙±≈≠:√!°")
@@ -58,7 +56,9 @@ def find_products(text: str, low: int, high: int) -> Iterator[Site]:
         if a * b != c or not (low <= a <= high and low <= b <= high):
             continue
         start, end = match.span()
-        if not (_free_after(text, end) and (annotation_start_free(text, start) if annotation else _free_before(text, start))):
+        if not (
+            _free_after(text, end) and (annotation_start_free(text, start) if annotation else _free_before(text, start))
+        ):
             continue
         if annotation:
             pattern: tuple[str, ...] = ("<<", "*", "=", ">>")

@@ -51,9 +51,7 @@ class PlainTextFacts(Intervention):
 
     def spans(self, text: str, document: str) -> list[Span]:
         found = self.facts.spans(text, document)
-        return [
-            Span(s.start, s.end, self.facts.neutral(s.replacement), False, s.fact_key, s.form) for s in found
-        ]
+        return [Span(s.start, s.end, self.facts.neutral(s.replacement), False, s.fact_key, s.form) for s in found]
 
     def neutral(self, token: str) -> str:
         raise KeyError(token)
@@ -126,7 +124,9 @@ def _token_by_neutral(family: Multiplication, ordered: bool) -> dict[str, str]:
 def _form(site: Site, *, swap: bool) -> str:
     left, right = ("{b}", "{a}") if swap else ("{a}", "{b}")
     parts = [left, right, "{c}", "{c}"]
-    return "".join(text.replace("{", "{{").replace("}", "}}") + part for text, part in zip(site.pattern, parts, strict=False))
+    return "".join(
+        text.replace("{", "{{").replace("}", "}}") + part for text, part in zip(site.pattern, parts, strict=False)
+    )
 
 
 def _write(fact: Fact, form: str) -> str:

