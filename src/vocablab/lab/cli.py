@@ -150,7 +150,7 @@ def _print_plan(found: dict[str, Any], workers: int) -> None:
         "tokens per run": f"about {found['tokens_per_run']:,}",
         "FLOPs per run": f"{found['flops_per_run']:.2e} ({found['head_share_of_flops']:.0%} in the head)",
         "speed here": f"{found['flops_per_second_measured'] / 1e9:.0f} GFLOP/s per worker (measured now)",
-        "pretraining": f"about {found['pretraining_hours'] * 60:.1f} minutes with {workers} workers, other stages apart",
+        "pretraining": f"about {found['pretraining_hours'] * 60:.1f} min with {workers} workers, plus other stages",
         "disk": f"about {found['disk_gigabytes']:.2f} GB",
     }
     for name, value in rows.items():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from vocablab.base.config import from_json, to_json
@@ -70,9 +71,13 @@ def run_jobs(
     setup = (queue, source, threads, os.getpid())
     packed = to_json(study)
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=setup) as pool:
-        pending: dict[Future[list[str]], Job] = {pool.submit(_work, packed, place, job): job for job in jobs}
+        pending: dict[Future[list[str]], Job] = {}
+        waiting = iter(jobs)
         try:
-            while pending:
+            # As many at a time as there are workers: what the pool has queued it would run even after a failure.
+            while pending or len(results) < len(jobs):
+                for job in islice(waiting, workers - len(pending)):
+                    pending[pool.submit(_work, packed, place, job)] = job
                 finished, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
                     results[pending.pop(future)] = future.result()

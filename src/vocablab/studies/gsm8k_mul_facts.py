@@ -50,7 +50,7 @@ def _arms(recipe: Recipe) -> tuple[Arm, ...]:
 
 def _cpu() -> Study:
     recipe = Recipe(
-        model=GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=256),
+        model=GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=384),
         base_vocabulary=TrainedBPE(4096),
         corpus=Corpus(
             (GSM8KText(), OpenStaxText(max_bytes=3_000_000, instead=GeneratedProse(8000, 0.2))),
