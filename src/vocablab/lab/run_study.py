@@ -56,8 +56,9 @@ def run_study(chosen: Chosen, place: Place, jobs: list[Job], workers: int, *, qu
     started = time.monotonic()
     study, directory = chosen.study, place.study(chosen.study)
     with exclusive(directory / ".lock"):
-        write_study_file(chosen, directory)
+        # A refused run must not touch the study's file: so the records are looked at first.
         missing = [job for job in jobs if not _covered(study, place, job)]
+        write_study_file(chosen, directory)
         stages = 0
         if missing:
             make_shared(study, chosen.source, place)
