@@ -19,7 +19,7 @@ def test_make_knows_the_two_commands() -> None:
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|\| |`)vocablab ([a-z]+)", , README, flags=re.M))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|\| |`)vocablab ([a-z]+)", README, flags=re.M))))
 def test_every_command_exists(command: str) -> None:
     names = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
     assert command in names
