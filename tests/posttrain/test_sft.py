@@ -83,7 +83,7 @@ def test_a_small_step_moves_almost_every_parameter(codec: Codec, checkpoint: Pat
     assert counts["steps"] == 1
     assert counts["parameters_changed"] > 0.99
     assert all(gate["passed"] for gate in counts["gates"])
-    assert load(tmp_path, "cpu").codec.intervention == codec.intervention
+    assert load(tmp_path, tmp_path, "cpu").codec.intervention == codec.intervention
 
 
 def test_the_same_seed_gives_the_same_model(checkpoint: Path, tmp_path: Path) -> None:

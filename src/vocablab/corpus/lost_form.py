@@ -6,10 +6,16 @@ the training corpus's replacements (Krichevsky-Trofimov estimate), and an unseen
 bits per byte after an escape. So bits per byte of every arm are code lengths of the same raw documents.
 """
 
+import json
 import math
 from collections import Counter
+from pathlib import Path
 
+from vocablab.base.files import read_json
 from vocablab.vocab.intervention import Span
+
+FORMS_FILE = "forms.json"
+"""Beside a corpus and beside a fine-tuned model: how often each form was replaced in what was learned there."""
 
 
 class FormCode:
@@ -17,7 +23,7 @@ class FormCode:
 
     def __init__(self, counts: Counter[str]) -> None:
         """Make the code from how often each form was replaced in the training documents."""
-        self._counts = counts
+        self.counts = counts
         self._total = counts.total() + 0.5 * (len(counts) + 1)
 
     def bits(self, spans: list[Span]) -> float:
@@ -25,6 +31,20 @@ class FormCode:
         return sum(self._bits(span) for span in spans)
 
     def _bits(self, span: Span) -> float:
-        seen = self._counts.get(span.form, 0)
+        seen = self.counts.get(span.form, 0)
         price = -math.log2((seen + 0.5) / self._total)
         return price if seen else price + 8.0 * len(span.form.encode("utf-8", "surrogatepass"))
+
+    def save(self, directory: Path) -> None:
+        """Write the counts into `directory` as `forms.json`."""
+        text = json.dumps(dict(sorted(self.counts.items())), ensure_ascii=True, indent=1)
+        (directory / FORMS_FILE).write_text(text + "\n", encoding="utf-8")
+
+    @staticmethod
+    def load(directory: Path) -> "FormCode":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: if it is missing or damaged.
+        """
+        return FormCode(Counter(read_json(directory / FORMS_FILE, "the code of lost forms")))

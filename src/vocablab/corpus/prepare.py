@@ -117,6 +117,7 @@ def prepare(
                 progress(done, total)
         write_shard(directory / name, tokens, rows, codec.vocabulary.padded_size)
         counts[name] = _counts(tokens, rows, found)
+    code.save(directory)
     write_json_atomically(directory / "documents.json", {d.name: d.source for d in [*raw.train, *raw.validation]})
     counts["exposures"] = dict(sorted(emitted.items()))
     counts["dose"] = emitted.total() / max(1, counts["train"]["tokens"])

@@ -2,12 +2,13 @@
 
 A continuation is scored by its span of the raw text (rule 8): prompt and continuation are encoded together,
 and every token that ends inside the continuation counts, whole. So a merge across the boundary can neither
-empty nor shift it.
+empty nor shift it. What replacements in it lose is charged on top (rule 5), so that the sum is a code length
+of the raw bytes in every arm.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class Scored:
     """What a text cost."""
 
     bits: float
-    """Minus log2 of its probability."""
+    """Minus log2 of its probability, and the bits that say the lost form of every replacement in it."""
     raw_bytes: int
     """Its UTF-8 bytes."""
     n_tokens: int
@@ -47,9 +48,11 @@ def score_continuations(loaded: Loaded, pairs: Sequence[tuple[str, str, str]], b
     Raises:
         RunError: if a continuation alone is longer than the context.
     """
-    windows = []
+    windows, lost = [], []
     for owner, (name, prompt, continuation) in enumerate(pairs):
-        encoded = loaded.codec.encode(prompt + continuation, name)
+        spans = loaded.codec.intervention.spans(prompt + continuation, name)
+        lost.append(loaded.forms.bits([span for span in spans if span.end > len(prompt)]))
+        encoded = loaded.codec.encode_spans(prompt + continuation, spans)
         ids = np.append(loaded.codec.vocabulary.eos_id, encoded.ids)
         scored = encoded.ends > len(prompt)
         # A model with n positions reads n tokens: all but the last, which is only predicted.
@@ -58,10 +61,10 @@ def score_continuations(loaded: Loaded, pairs: Sequence[tuple[str, str, str]], b
             raise RunError(f"the continuation of {name} is longer than the model's context of {loaded.context} tokens.")
         windows.append(_Window(owner, ids[cut:], scored[cut:]))
     sizes = [len(continuation.encode("utf-8", "surrogatepass")) for _, _, continuation in pairs]
-    return _collect(loaded, windows, sizes, batch_size)
+    return _collect(loaded, windows, sizes, lost, batch_size)
 
 
-def score_documents(loaded: Loaded, documents: Sequence[tuple[str, str, float]], batch_size: int) -> list[Scored]:
+def score_documents(loaded: Loaded, documents: Sequence[tuple[str, str]], batch_size: int) -> list[Scored]:
     """Bits of whole documents in the arm's own form, the closing EOS and what replacements lost included.
 
     So the result is a code length of the raw document in every arm (rule 5). Every token is scored exactly
@@ -69,23 +72,26 @@ def score_documents(loaded: Loaded, documents: Sequence[tuple[str, str, float]],
 
     Args:
         loaded: the model.
-        documents: (name, raw text, bits lost by replacements as the corpus stage counted them).
+        documents: (name, raw text).
         batch_size: windows per forward pass; does not change a result.
     """
-    windows = []
+    windows, lost = [], []
     eos = loaded.codec.vocabulary.eos_id
-    for owner, (name, text, _) in enumerate(documents):
-        ids = np.concatenate([[eos], loaded.codec.encode(text, name).ids, [eos]])
+    for owner, (name, text) in enumerate(documents):
+        spans = loaded.codec.intervention.spans(text, name)
+        lost.append(loaded.forms.bits(spans))
+        ids = np.concatenate([[eos], loaded.codec.encode_spans(text, spans).ids, [eos]])
         for start in range(0, len(ids) - 1, loaded.context):
             part = ids[start : start + loaded.context + 1]
             windows.append(_Window(owner, part, np.ones(len(part) - 1, dtype=bool)))
-    sizes = [len(text.encode("utf-8", "surrogatepass")) for _, text, _ in documents]
-    found = _collect(loaded, windows, sizes, batch_size)
-    return [replace(s, bits=s.bits + lost) for s, (_, _, lost) in zip(found, documents, strict=True)]
+    sizes = [len(text.encode("utf-8", "surrogatepass")) for _, text in documents]
+    return _collect(loaded, windows, sizes, lost, batch_size)
 
 
-def _collect(loaded: Loaded, windows: list[_Window], sizes: list[int], batch_size: int) -> list[Scored]:
-    bits, tokens = [0.0] * len(sizes), [0] * len(sizes)
+def _collect(
+    loaded: Loaded, windows: list[_Window], sizes: list[int], lost: list[float], batch_size: int
+) -> list[Scored]:
+    bits, tokens = list(lost), [0] * len(sizes)
     by_length = sorted(windows, key=lambda w: len(w.ids))
     for start in range(0, len(by_length), batch_size):
         batch = by_length[start : start + batch_size]

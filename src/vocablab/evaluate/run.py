@@ -38,7 +38,7 @@ class Row:
     score: float | None
     """The score; None for text, whose measure is gold_bits over raw_bytes."""
     gold_bits: float
-    """Bits of the reference, given the prompt, in the arm's own form."""
+    """Bits of the reference, given the prompt, in the arm's own form, the lost form of replacements included."""
     raw_bytes: int
     """UTF-8 bytes of the reference."""
     n_tokens: int
@@ -87,10 +87,11 @@ SCHEMA = pa.schema(
 
 def evaluate(
     pretrained: Path,
+    corpus: Path,
     tuned: Path,
     tasks: list[Task],
     data: Path | None,
-    texts: list[tuple[str, str, float]],
+    texts: list[tuple[str, str]],
     run_id: str,
     out: Path,
     *,
@@ -106,13 +107,14 @@ def evaluate(
 
     Args:
         pretrained: exported directory of the pretrained model.
+        corpus: the prepared corpus it learned from.
         tuned: the same of the fine-tuned model.
-        texts: held-out documents (name, raw text, bits lost by replacements) for the task ``text``; may be empty.
+        texts: held-out documents (name, raw text) for the task ``text``; may be empty.
 
     Returns:
         Counts for the record: rows, means, token use, and the gates of rules 8 and 9.
     """
-    base, loaded = load(pretrained, device), load(tuned, device)
+    base, loaded = load(pretrained, corpus, device), load(tuned, tuned, device)
     rows: list[Row] = []
     seen: list[str] = []
     for number, task in enumerate(tasks):
@@ -185,8 +187,8 @@ def _choices(loaded: Loaded, task: Task, items: list[Item], run_id: str, batch: 
     return rows
 
 
-def _documents(loaded: Loaded, texts: list[tuple[str, str, float]], run_id: str, batch: int) -> list[Row]:
-    items = text_items([(name, text) for name, text, _ in texts])
+def _documents(loaded: Loaded, texts: list[tuple[str, str]], run_id: str, batch: int) -> list[Row]:
+    items = text_items(texts)
     costs = score_documents(loaded, texts, batch)
     return [
         Row(

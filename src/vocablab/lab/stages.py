@@ -31,7 +31,7 @@ from vocablab.vocab.vocabulary import Vocabulary, padded
 
 STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
 """The stages of a run in order; the study-wide vocabulary comes before, the report after."""
-FORMATS = {"vocabulary": 1, "prepare": 1, "pretrain": 1, "export": 1, "sft": 1, "evaluate": 1}
+FORMATS = {"vocabulary": 1, "prepare": 2, "pretrain": 1, "export": 1, "sft": 2, "evaluate": 2}
 """Version of what each stage writes; raised when its code changes what it would produce."""
 RESUMES = frozenset({"pretrain"})
 """Stages that go on from what an interrupted attempt left; the others begin again."""
@@ -289,15 +289,13 @@ def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
 
     asked = run.arm.recipe.evaluate
     held_out = run.corpus().validation[: asked.text_documents]
-    # The shard's index has one row per held-out document, in the same order.
-    lost = read_shard(run.path("prepare") / "validation").documents["lost_bits"]
-    texts = [(d.name, d.text, float(bits)) for d, bits in zip(held_out, lost, strict=False)]
     return evaluate(
         run.path("export"),
+        run.path("prepare"),
         run.path("sft"),
         list(asked.tasks),
         run.place.data,
-        texts,
+        [(d.name, d.text) for d in held_out],
         f"{run.study.name}/{run.arm.name}/seed{run.seed}",
         directory,
         device=run.place.device,

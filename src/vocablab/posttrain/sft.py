@@ -6,6 +6,7 @@ collator hands to the model.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from vocablab.base.config import execution_only
 from vocablab.base.errors import RunError, UserError
+from vocablab.corpus.lost_form import FormCode
 from vocablab.tasks.task import Example
 from vocablab.training.optimizer import moments, require_float32
 from vocablab.vocab.codec import Codec, load_codec, save_codec
@@ -147,6 +149,8 @@ def fine_tune(
     model.save_pretrained(directory)
     _tokenizer(model_directory).save_pretrained(directory)
     save_codec(codec, directory)
+    spans = [span for e in examples for span in codec.intervention.spans(e.prompt + e.target, e.example_id)]
+    FormCode(Counter(span.form for span in spans)).save(directory)
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history.lines))
     return {
         "examples": len(rows),
@@ -154,7 +158,7 @@ def fine_tune(
         "steps": steps,
         "final_loss": history.lines[-1]["loss"] if history.lines else None,
         "parameters_changed": changed,
-        "spans": sum(len(codec.intervention.spans(e.prompt + e.target, e.example_id)) for e in examples),
+        "spans": len(spans),
         "gates": [
             {
                 "rule": 7,

@@ -1,11 +1,11 @@
 """Do tokens for the one-digit products help a tiny model? The whole pipeline in minutes on two CPU cores.
 
-Hypothesis: a model with one token per product (mul_facts) answers questions about products that fine-tuning
-never asked (arithmetic.transfer) more often than the control, without harm to its plain text.
+Hypothesis: a model with one token per product (mul_facts) needs fewer bits for the answers about products that
+fine-tuning never asked (arithmetic.transfer) than the control, without harm to its plain text.
 Command: vocablab run quickstart
 Cost: 12 runs of a 1M-parameter model, a few minutes on 2 cores.
 Expected: PILOT, since three seeds are too few for a verdict. A token hides the digits of its product from
-pretraining, so a tiny model may well answer fewer of them.
+pretraining, so a tiny model may well do worse.
 """
 
 from dataclasses import replace
@@ -59,7 +59,7 @@ def study() -> Study:
         control="control",
         treatment="mul_facts",
         primary=(
-            Benefit("arithmetic.transfer", "acc", delta=0.05),
+            Benefit("arithmetic.transfer", "gold_bits_per_byte", delta=0.05),
             NoHarm("text", "bits_per_byte", margin=0.02),
         ),
     )
