@@ -1,0 +1,117 @@
+"""Bits, against a loop that asks the model for one token at a time."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.models import TEXT, make_codec
+
+from vocablab.base.errors import RunError
+from vocablab.corpus.lost_form import FormCode
+from vocablab.evaluate.likelihood import score_continuations, score_documents
+from vocablab.evaluate.model import Loaded
+from vocablab.vocab.intervention import NoChange
+
+PAIRS = [
+    ("a", "The answer is", " 54 apples."),
+    ("b", "", "Grüße 九九"),
+    ("c", "The answer is 5", "4 apples"),
+    ("d", "6 * 9 = ", "54. User"),
+    ("e", "how many?\nAssistant:", " 7*8=56 again."),
+    ("f", "x", "\ud800"),
+]
+
+
+@torch.no_grad()
+def one_by_one(loaded: Loaded, ids: list[int], first: int) -> float:
+    """Bits of ids[first:], each asked for by itself."""
+    bits = 0.0
+    for at in range(first, len(ids)):
+        logits = loaded.model(torch.tensor([ids[:at]])).logits[0, -1].double()
+        bits -= float(torch.log_softmax(logits, 0)[ids[at]]) / math.log(2)
+    return bits
+
+
+def by_hand(loaded: Loaded, name: str, prompt: str, continuation: str) -> float:
+    encoded = loaded.codec.encode(prompt + continuation, name)
+    ids = [loaded.codec.vocabulary.eos_id, *map(int, encoded.ids)]
+    first = 1 + int(np.searchsorted(encoded.ends, len(prompt), side="right"))
+    spans = [s for s in loaded.codec.intervention.spans(prompt + continuation, name) if s.end > len(prompt)]
+    return one_by_one(loaded, ids, first) + loaded.forms.bits(spans)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_bits_equal_a_token_by_token_loop(loaded: Loaded, batch_size: int) -> None:
+    for pair, found in zip(PAIRS, score_continuations(loaded, PAIRS, batch_size), strict=True):
+        assert found.bits == pytest.approx(by_hand(loaded, *pair), rel=1e-5)
+        assert found.raw_bytes == len(pair[2].encode("utf-8", "surrogatepass"))
+
+
+def test_a_merge_across_the_boundary_is_scored_whole(loaded: Loaded) -> None:
+    apart, fused = score_continuations(loaded, [("a", "The answer is", " 54 apples"), PAIRS[2]], 2)
+    ids = loaded.codec.encode(PAIRS[2][1] + PAIRS[2][2]).ids
+    assert any(loaded.codec.decode([int(i)]).strip() == "54" for i in ids), "the vocabulary must merge 54"
+    assert fused.n_tokens == apart.n_tokens
+
+
+def test_a_fact_token_across_the_boundary_is_scored(loaded: Loaded) -> None:
+    (found,) = score_continuations(loaded, [("d", "6 * 9 = ", "54")], 1)
+    assert found.n_tokens == 1
+    assert found.bits > 0
+
+
+@settings(deadline=None, max_examples=60)
+@given(text=st.text(min_size=1, max_size=12), cut=st.integers(0, 11))
+def test_no_continuation_is_ever_empty(loaded: Loaded, text: str, cut: int) -> None:
+    cut = min(cut, len(text) - 1)
+    (found,) = score_continuations(loaded, [("h", text[:cut], text[cut:])], 1)
+    assert found.n_tokens > 0
+    assert found.bits > 0
+
+
+def test_long_documents_score_every_token_once(loaded: Loaded) -> None:
+    (found,) = score_documents(loaded, [("long", TEXT * 5)], 3)
+    encoded = loaded.codec.encode(TEXT * 5, "long").ids
+    assert len(encoded) > 2 * loaded.context
+    assert found.n_tokens == len(encoded) + 1  # the closing EOS
+    eos = loaded.codec.vocabulary.eos_id
+    ids = [eos, *map(int, encoded), eos]
+    expected = loaded.forms.bits(loaded.codec.intervention.spans(TEXT * 5, "long"))
+    for start in range(0, len(ids) - 1, loaded.context):
+        expected += one_by_one(loaded, ids[start : start + loaded.context + 1], 1)
+    assert found.bits == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_uniform_model_costs_a_fixed_price_per_token_in_every_arm(loaded: Loaded) -> None:
+    uniform = type(loaded.model)(loaded.model.config).eval()
+    with torch.no_grad():
+        for parameter in uniform.parameters():
+            parameter.zero_()
+    arm = replace(loaded, model=uniform)
+    control = replace(arm, codec=make_codec(NoChange()), forms=FormCode(Counter()))
+    for which in (arm, control):
+        (found,) = score_documents(which, [("t", TEXT)], 4)
+        spans = which.codec.intervention.spans(TEXT, "t")
+        price = math.log2(which.codec.vocabulary.padded_size)
+        assert found.bits == pytest.approx(found.n_tokens * price + which.forms.bits(spans), rel=1e-6)
+
+
+def test_lost_forms_are_charged_in_the_continuation_only(loaded: Loaded) -> None:
+    free = replace(loaded, forms=FormCode(Counter({"{a}*{b}={c}": 10**9})))
+    pair = ("e", "how many? 6 * 9 = 54.", " 7*8=56 again.")
+    charged, cheap = (score_continuations(which, [pair], 1)[0].bits for which in (loaded, free))
+    # 2 of 8 forms, plus half a count for each of the two and for an unseen one (Krichevsky-Trofimov).
+    assert charged - cheap == pytest.approx(-math.log2(2.5 / 9.5), abs=1e-3)
+
+
+def test_a_continuation_longer_than_the_context_is_refused(loaded: Loaded) -> None:
+    with pytest.raises(RunError, match="longer than the model's context"):
+        score_continuations(loaded, [("long", "x", TEXT * 5)], 1)
+    # A long prompt is cut instead.
+    (found,) = score_continuations(loaded, [("long", TEXT * 5, " again")], 1)
+    assert found.bits > 0
