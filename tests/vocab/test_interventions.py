@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vocablab.base.data import iterate_rows
 from vocablab.base.errors import UserError
 from vocablab.vocab.inject import audit, inject, restore, restore_canonical
-from vocablab.vocab.interventions import FactTokens, PlainTextFacts, ShuffledMeaning, named_interventions
+from vocablab.vocab.interventions import FactTokens, ShuffledMeaning, named_interventions
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FACTS = FactTokens()
@@ -21,7 +21,12 @@ MATCHES = {
     "9 × 6 = 54.": "<MUL_6_9_54>.",
     "6 x 9 = 54, so": "<MUL_6_9_54>, so",
     "6·9=54": "<MUL_6_9_54>",
-    "$6 \\times 9 = 54$": None,
+    "$6 \\times 9 = 54$": "$<MUL_6_9_54>$",
+    "\\(6 \\times 9 = 54\\)": "\\(<MUL_6_9_54>\\)",
+    "six times nine equals fifty-four": "<MUL_6_9_54>",
+    "Nine times six is fifty four, so": "<MUL_6_9_54>, so",
+    "6 multiplied by 9 is 54": "<MUL_6_9_54>",
+    "一共6×9=54个": "一共<MUL_6_9_54>个",
     "we get 6 \\times 9 = 54": "we get <MUL_6_9_54>",
     "6 times 9 is 54": "<MUL_6_9_54>",
     "6 times 9 equals 54!": "<MUL_6_9_54>!",
@@ -161,7 +166,7 @@ sqrt6*9=54
 
 @pytest.mark.parametrize("text", MATCHES)
 def test_products_are_found_in_every_form(text: str) -> None:
-    assert inject(text, FACTS).text == (MATCHES[text] or text)
+    assert inject(text, FACTS).text == MATCHES[text]
 
 
 def _lines() -> list[str]:
@@ -193,9 +198,9 @@ def test_restoring_gives_the_raw_text(text: str) -> None:
 @settings(deadline=None, max_examples=400)
 @given(TEXTS)
 def test_twice_changes_nothing_more_and_products_are_right(text: str) -> None:
-    for rule in (FACTS, PlainTextFacts(FACTS)):
+    for name, rule in named_interventions().items():
         once = inject(text, rule).text
-        assert inject(once, rule).text == once
+        assert inject(once, rule).text == once, name
     for span in FACTS.spans(text, ""):
         _, a, b, c = span.replacement.strip("<>").split("_")
         assert int(a) * int(b) == int(c)

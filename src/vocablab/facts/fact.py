@@ -10,7 +10,7 @@ class Fact:
     relation: str
     """Upper-case name of the relation, as in token names: ``MUL``."""
     operands: tuple[int, ...]
-    """The operands in the order the text has them."""
+    """The operands, in the order the text has them or in canonical order."""
     answer: int
     """The right answer; a wrong equation is not a fact."""
 

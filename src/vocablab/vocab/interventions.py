@@ -1,102 +1,32 @@
-"""The interventions. Each is a config: a few fields, no state."""
+"""The interventions by the names that the command line and the documents use."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from vocablab.facts.families import Addition, CircleArea, Division, Multiplication, Rhyme, Squares, Subtraction
+from vocablab.vocab.code_tokens import CodeTokens
+from vocablab.vocab.controls import CounterfactualFacts, PauseToken, PlainTextFacts, ShuffledMeaning, WidenedModel
+from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
+from vocablab.vocab.fact_tokens import FactTokens
+from vocablab.vocab.intervention import Intervention, NoChange
 
-from vocablab.base.random_streams import stream_seed
-from vocablab.facts.fact import Fact
-from vocablab.facts.families import Multiplication
-from vocablab.vocab.finder import Site, find_products
-from vocablab.vocab.intervention import Intervention, NoChange, Span
-
-
-@dataclass(frozen=True)
-class FactTokens(Intervention):
-    """One token per fact, in place of every right equation (mode replace, strict)."""
-
-    family: Multiplication = Multiplication()
-    """Which facts."""
-    ordered: bool = False
-    """One token per operand order instead of one per unordered pair."""
-
-    def tokens(self) -> tuple[str, ...]:
-        return tuple(_facts_by_token(self.family, self.ordered))
-
-    def spans(self, text: str, document: str) -> list[Span]:
-        return [self._span(site) for site in find_products(text, self.family.low, self.family.high)]
-
-    def neutral(self, token: str) -> str:
-        return neutral_text(_facts_by_token(self.family, self.ordered)[token])
-
-    def surface(self, replacement: str, form: str) -> str:
-        return _write(_facts_by_token(self.family, self.ordered)[replacement], form)
-
-    def _span(self, site: Site) -> Span:
-        swap = not self.ordered and site.left > site.right
-        operands = (site.right, site.left) if swap else (site.left, site.right)
-        fact = Fact("MUL", operands, site.answer)
-        form = _form(site, swap=swap)
-        return Span(site.start, site.end, self.family.token_name(fact), True, fact.key, form)
+__all__ = [
+    "Chunked",
+    "CodeTokens",
+    "CounterfactualFacts",
+    "DigitTokens",
+    "FactTokens",
+    "Hybrid",
+    "NoChange",
+    "PauseToken",
+    "PlainTextFacts",
+    "ShuffledMeaning",
+    "WidenedModel",
+    "named_interventions",
+    "rhyme_tokens",
+]
 
 
-@dataclass(frozen=True)
-class PlainTextFacts(Intervention):
-    """The control for exposure: the same sites, in the plain text that the token stands for, and no tokens."""
-
-    facts: FactTokens = FactTokens()
-    """The intervention whose sites these are."""
-
-    def tokens(self) -> tuple[str, ...]:
-        return ()
-
-    def spans(self, text: str, document: str) -> list[Span]:
-        found = self.facts.spans(text, document)
-        return [Span(s.start, s.end, self.facts.neutral(s.replacement), False, s.fact_key, s.form) for s in found]
-
-    def neutral(self, token: str) -> str:
-        raise KeyError(token)
-
-    def surface(self, replacement: str, form: str) -> str:
-        token = _token_by_neutral(self.facts.family, self.facts.ordered)[replacement]
-        return self.facts.surface(token, form)
-
-
-@dataclass(frozen=True)
-class ShuffledMeaning(Intervention):
-    """The sham: the same sites, as many tokens, but a random one at each site, so that it means nothing."""
-
-    facts: FactTokens = FactTokens()
-    """The intervention whose sites these are."""
-    seed: int = 0
-    """Seed of the draws."""
-
-    def tokens(self) -> tuple[str, ...]:
-        return tuple(f"<SHAM_{i:02d}>" for i in range(len(self.facts.tokens())))
-
-    def spans(self, text: str, document: str) -> list[Span]:
-        names = self.tokens()
-        return [
-            Span(
-                s.start,
-                s.end,
-                names[stream_seed(self.seed, "sham", document, s.start) % len(names)],
-                True,
-                s.fact_key,
-                text[s.start : s.end],
-            )
-            for s in self.facts.spans(text, document)
-        ]
-
-    def neutral(self, token: str) -> str:
-        return ""
-
-    def surface(self, replacement: str, form: str) -> str:
-        return form
-
-
-def neutral_text(fact: Fact) -> str:
-    """The plain text of a product: ``6 * 9 = 54``."""
-    return f"{fact.operands[0]} * {fact.operands[1]} = {fact.answer}"
+def rhyme_tokens(mode: str = "replace", *, ordered: bool = False) -> FactTokens:
+    """The tokens of 九九 for Chinese text."""
+    return FactTokens(Rhyme(), ordered=ordered, mode=mode)
 
 
 def named_interventions() -> dict[str, Intervention]:
@@ -105,29 +35,26 @@ def named_interventions() -> dict[str, Intervention]:
     return {
         "control": NoChange(),
         "mul_facts": facts,
+        "mul_facts_weak": FactTokens(weak=True),
         "mul_facts_ordered": FactTokens(ordered=True),
+        "mul_facts_annotate": FactTokens(mode="annotate"),
+        "mul_facts_operands": FactTokens(mode="operands"),
+        "mul_facts_12": FactTokens(Multiplication(1, 12)),
+        "mul_facts_99": FactTokens(Multiplication(1, 99)),
+        "add_facts": FactTokens(Addition()),
+        "sub_facts": FactTokens(Subtraction()),
+        "div_facts": FactTokens(Division()),
+        "square_facts": FactTokens(Squares()),
+        "circle_facts": FactTokens(CircleArea()),
+        "rhyme": rhyme_tokens(),
+        "digits": DigitTokens(),
+        "chunked_right": Chunked(right_to_left=True),
+        "chunked_left": Chunked(right_to_left=False),
+        "hybrid": Hybrid(facts, DigitTokens()),
         "plain_facts": PlainTextFacts(facts),
+        "plain_facts_weak": PlainTextFacts(FactTokens(weak=True)),
         "sham": ShuffledMeaning(facts),
+        "pause": PauseToken(facts),
+        "widened": WidenedModel(facts),
+        "counterfactual": CounterfactualFacts(facts),
     }
-
-
-@lru_cache(maxsize=64)
-def _facts_by_token(family: Multiplication, ordered: bool) -> dict[str, Fact]:
-    return {family.token_name(fact): fact for fact in family.facts(ordered=ordered)}
-
-
-@lru_cache(maxsize=64)
-def _token_by_neutral(family: Multiplication, ordered: bool) -> dict[str, str]:
-    return {neutral_text(fact): token for token, fact in _facts_by_token(family, ordered).items()}
-
-
-def _form(site: Site, *, swap: bool) -> str:
-    left, right = ("{b}", "{a}") if swap else ("{a}", "{b}")
-    parts = [left, right, "{c}", "{c}"]
-    return "".join(
-        text.replace("{", "{{").replace("}", "}}") + part for text, part in zip(site.pattern, parts, strict=False)
-    )
-
-
-def _write(fact: Fact, form: str) -> str:
-    return form.format(a=fact.operands[0], b=fact.operands[1], c=fact.answer)

@@ -1,0 +1,94 @@
+"""One token per fact."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from vocablab.base.errors import UserError
+from vocablab.base.random_streams import unit_interval
+from vocablab.facts.fact import Fact
+from vocablab.facts.families import Family, Multiplication
+from vocablab.vocab.finder import NearMiss, Site, examine, find_facts
+from vocablab.vocab.forms import canonical_text, form_of, question_text, write_form
+from vocablab.vocab.intervention import Intervention, Span
+
+MODES = ("replace", "annotate", "operands")
+
+
+@dataclass(frozen=True)
+class FactTokens(Intervention):
+    """One token per fact, at every place where a text states it rightly."""
+
+    family: Family = Multiplication()
+    """Which facts."""
+    ordered: bool = False
+    """One token per operand order instead of one per unordered pair."""
+    mode: str = "replace"
+    """``replace``: the token instead of the text. ``annotate``: the token after the text, which stays. ``operands``: a
+    token that carries the question only, instead of the operands: ``<MUL_6_9> = 54``."""
+    weak: bool = False
+    """Also bare operands (``6 * 9``). In mode replace the token then says the answer, which the text did not: such an
+    arm is compared with `PlainTextFacts`, never with the bare control alone."""
+    dose: float = 1.0
+    """Probability that a site is taken, drawn by document and position: over 0, at most 1."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UserError(f"FactTokens.mode: {self.mode!r} is none of {', '.join(MODES)}.")
+        if not 0 < self.dose <= 1:
+            raise UserError(
+                f"FactTokens.dose: {self.dose} is not over 0 and at most 1; an arm without facts is NoChange."
+            )
+
+    def tokens(self) -> tuple[str, ...]:
+        return tuple(facts_by_token(self.family, self.ordered, self.mode == "operands"))
+
+    def sites(self, text: str, document: str) -> list[Site]:
+        """The sites of `text` that are taken."""
+        found = find_facts(text, self.family, ordered=self.ordered, weak=self.weak)
+        if self.mode == "annotate":
+            # A site that already has its token is left: annotating twice changes nothing more.
+            found = [site for site in found if not text.startswith(self._name(site.fact), site.end)]
+        if self.dose < 1:
+            found = [site for site in found if unit_interval(0, "dose", document, site.start) < self.dose]
+        return found
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        """What has the shape of a fact and was left alone, with the reason."""
+        found = examine(text, self.family, ordered=self.ordered, weak=self.weak)
+        return [miss for miss in found if isinstance(miss, NearMiss)]
+
+    def spans(self, text: str, document: str) -> list[Span]:
+        return [span for site in self.sites(text, document) for span in self._spans(text, site)]
+
+    def neutral(self, token: str) -> str:
+        asks = self.mode == "operands"
+        fact = facts_by_token(self.family, self.ordered, asks)[token]
+        return question_text(self.family, fact) if asks else canonical_text(self.family, fact)
+
+    def surface(self, replacement: str, form: str) -> str:
+        known = facts_by_token(self.family, self.ordered, self.mode == "operands")
+        if replacement in known:
+            return write_form(known[replacement], form)
+        # The rest of a calculator annotation in mode operands: "=54" stands for "=54>>54".
+        return write_form(Fact("", (), int(replacement[1:])), form)
+
+    def _name(self, fact: Fact) -> str:
+        return self.family.question_name(fact) if self.mode == "operands" else self.family.token_name(fact)
+
+    def _spans(self, text: str, site: Site) -> list[Span]:
+        name, key = self._name(site.fact), site.fact.key
+        if self.mode == "annotate":
+            return [Span(site.end, site.end, name, True, key, "")]
+        end = site.question_end if self.mode == "operands" else site.end
+        spans = [Span(site.start, end, name, True, key, form_of(text, site.start, end, site.numbers, site.swapped))]
+        if self.mode == "operands" and text.startswith("<<", site.start):
+            form = form_of(text, end, site.end, site.numbers, site.swapped)
+            spans.append(Span(end, site.end, f"={site.fact.answer}", False, key, form))
+        return spans
+
+
+@lru_cache(maxsize=64)
+def facts_by_token(family: Family, ordered: bool, asks: bool) -> dict[str, Fact]:
+    """The facts of a family by token name, in the order of the tokens' ids."""
+    name = family.question_name if asks else family.token_name
+    return {name(fact): fact for fact in family.facts(ordered=ordered)}

@@ -1,0 +1,122 @@
+"""Whether a candidate stands by itself, or is part of something else: rule 2's right to refuse.
+
+It would rather miss a site than take a wrong one: a candidate next to an operator, a unit, a longer number or an
+identifier is left alone, and the reason is told.
+"""
+
+import re
+
+OPERATORS = frozenset("+-*/×·⋅÷^=%−–—∙±≈≠:√!°＝＋－＊")
+_GLUE_BEFORE = frozenset(".,$€£¥₩₹#@\\_'’\"~&|")
+_GLUE_AFTER = frozenset("$€£¥₩₹#@\\_&|([{°")
+_NUMERALS_ZH = frozenset("零〇一二三四五六七八九十百千万亿两第负点")
+_SCALES_ZH = _NUMERALS_ZH | frozenset("分倍多几余")
+_NUMBER_WORDS = (
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|"
+    "seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million"
+)
+_WORDS_BEFORE = re.compile(
+    rf"(?:times|plus|minus|by|of|over|divided|multiplied|squared|cubed|negative|point|x|{_NUMBER_WORDS})[ \t-]*\Z", re.I
+)
+_WORDS_AFTER = re.compile(
+    r"[ \t]*(?:times|plus|minus|divided|multiplied|squared|cubed|mod|over|percent|point|x"
+    r"|hundred|thousand|million|billion|trillion|dozen|tenths?|hundredths?|thirds?|halves)\b"
+    r"|[ \t]*x[0-9]|[ \t]+and[ \t]+(?:a|one|two|three)[ \t-]+(?:half|third|quarter|fourth|fifth)",
+    re.I,
+)
+_DIMENSION = re.compile(
+    r"[ \t]*-?(?:in|inch|inches|ft|foot|feet|yd|yards?|mm|cm|dm|m|km|met(?:er|re)s?|px|pixels?|grid|matrix|matrices|"
+    r"board|table|square|truck|tiles?|array)\b",
+    re.I,
+)
+# A comparison, where a tag (<b>6*9=54</b>) would be prose.
+_COMPARED_BEFORE = re.compile(r"(?<!<)(?:[0-9)]|[ \t]|\A)[<>]\Z")
+_COMPARED_AFTER = re.compile(r"[<>](?:[0-9(= \t]|\Z)")
+_TAG_BEFORE = re.compile(r"<[A-Za-z/][^<>]*>\Z")
+_NEAR = 40
+"""Characters looked at on each side: longer than any word of the lists with the spaces around it."""
+
+
+def refusal(text: str, start: int, end: int, *, is_annotation: bool, is_question: bool) -> str | None:
+    """Why ``text[start:end]`` does not stand by itself; None if it does.
+
+    Args:
+        text: the raw text.
+        start: first character of the candidate.
+        end: one past its last.
+        is_annotation: whether it is a calculator annotation ``<<6*9=54>>54``, which may follow a currency sign.
+        is_question: whether it has no answer (``6 * 9``): then a unit after it makes it a dimension.
+    """
+    if _in_math_mode(text, start, end):
+        return None
+    if is_annotation:
+        before = "inside a longer run of <" if text[start - 1 : start] == "<" else None
+    else:
+        before = _before(text, start)
+    return before or _after(text, end, is_question)
+
+
+def _in_math_mode(text: str, start: int, end: int) -> bool:
+    """``$6 \\times 9 = 54$`` or ``\\(6 \\times 9 = 54\\)``: the candidate is all there is between the marks."""
+    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        if text.endswith(opening, 0, start) and text.startswith(closing, end):
+            outside = text[: start - len(opening)][-1:] + text[end + len(closing) :][:1]
+            return not any(c.isalnum() or c in "$\\" for c in outside)
+    return False
+
+
+def _before(text: str, start: int) -> str | None:
+    line = text[max(0, start - _NEAR) : start]
+    line = line[max(line.rfind("\n"), line.rfind("\r")) + 1 :]
+    if not line:
+        return None
+    near = line[-1]
+    if near in _NUMERALS_ZH:
+        return f"part of a number after {near}"
+    if (near.isalnum() and not _is_ideograph(near)) or near in _GLUE_BEFORE or line.endswith("<<"):
+        return f"glued to {near} before it"
+    if near in "([{":
+        # f(6*9=54) is code or a function, a parenthesis after a space is prose.
+        outside = line[:-1]
+        return None if not outside or outside[-1] in " \t" or _is_ideograph(outside[-1]) else "an argument in brackets"
+    stripped = line.rstrip(" \t\u00a0\u2009\u202f")
+    if stripped and _is_operator_before(stripped):
+        return f"part of an expression after {stripped[-1]}"
+    word = _WORDS_BEFORE.search(line)
+    return f"part of an expression after {word.group().strip()}" if word else None
+
+
+def _is_operator_before(line: str) -> bool:
+    if _COMPARED_BEFORE.search(line):
+        return not _TAG_BEFORE.search(line)
+    return line[-1] in OPERATORS and not _ends_a_clause(line)
+
+
+def _ends_a_clause(line: str) -> bool:
+    """A colon after a word introduces a fact; a time or a ratio has a digit before it. Likewise ``wow!``."""
+    return line[-1] in ":!" and len(line) > 1 and line[-2].isalpha()
+
+
+def _after(text: str, end: int, is_question: bool) -> str | None:
+    rest = re.split("[\n\r]", text[end : end + _NEAR], maxsplit=1)[0]
+    if not rest:
+        return None
+    near = rest[0]
+    if near in _SCALES_ZH:
+        return f"part of a number before {near}"
+    if (near.isalnum() and not _is_ideograph(near)) or near in _GLUE_AFTER or rest.startswith(">>"):
+        return f"glued to {near} after it"
+    if near in ".,'’:" and len(rest) > 1 and rest[1].isalnum() and not _is_ideograph(rest[1]):
+        return f"glued to {rest[:2]} after it"
+    if near in ":!" and not (is_question and rest.startswith("!")):
+        return None
+    stripped = rest.lstrip(" \t\u00a0\u2009\u202f")
+    if stripped and (_COMPARED_AFTER.match(stripped) or stripped[0] in OPERATORS):
+        return f"part of an expression before {stripped[0]}"
+    word = _WORDS_AFTER.match(rest) or (_DIMENSION.match(rest) if is_question else None)
+    return f"changed by {word.group().strip()} after it" if word else None
+
+
+def _is_ideograph(character: str) -> bool:
+    """Chinese text has no spaces: an ideograph beside a number is a word of its own."""
+    return "\u4e00" <= character <= "\u9fff" and character not in _NUMERALS_ZH
