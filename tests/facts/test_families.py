@@ -95,8 +95,12 @@ def test_a_declared_family_survives_json() -> None:
     ("change", "message"),
     [
         ({"name": "cube"}, "capitals"), ({"name": "MUL"}, "taken"), ({"forms": ["{a}^3"]}, "must name a, c"),
-        ({"forms": ["{a} (is|=) {c}"]}, "canonical"), ({"answer": lambda a, b: a}, "takes 2"),
+        ({"forms": ["{a} (is|=) {c}"]}, "canonical"), ({"answer": lambda a, b: a}, "does not take"),
         ({"answer": lambda a: a / 2}, "whole numbers"), ({"answer": lambda a: None}, "empty"),
+        ({"forms": ["{a}^3 = {c}", "{a:klingon} cubed is {c}"]}, "no script is called klingon"),
+        ({"forms": ["{a}^3 = {c}", "{a} (cubed is {c}"]}, "no meaning"), ({"forms": ["{a}^3 = {c}\n"]}, "no meaning"),
+        ({"forms": ["{a:words}^3 = {c}"]}, "digits only"), ({"questions": ["{b}^3"]}, "must name a"),
+        ({"answer": max}, "TypeError"), ({"operands": []}, "0 operands"), ({"operands": [[]]}, "empty"),
     ],
 )  # fmt: skip
 def test_a_bad_declaration_is_one_sentence(change: dict[str, object], message: str) -> None:

@@ -9,7 +9,7 @@ from vocablab.facts.families import Multiplication
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.gsm8k import GSM8K, evenly
 from vocablab.tasks.hellaswag import HellaSwag
-from vocablab.vocab.finder import find_facts
+from vocablab.vocab.finder import Finder
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data beside the checkout")
@@ -23,7 +23,7 @@ def test_splits_are_disjoint_and_the_held_out_never_taught() -> None:
     assert len(keys["table"] | keys["transfer"]) == 45
     assert len({i.item_id for i in items}) == len(items)
     taught = " ".join(e.prompt + e.target for e in task.examples(None))
-    stated = {site.fact.operands for site in find_facts(taught, Multiplication(1, 99))}
+    stated = {site.fact.operands for site in Finder.of(Multiplication(1, 99)).sites(taught)}
     for fact in [*task.transfer_facts(), *task.held_out_facts()]:
         assert fact.operands not in stated
     assert len(stated) == 45 - len(task.transfer_facts())

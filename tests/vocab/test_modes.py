@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vocablab.base.errors import UserError
-from vocablab.facts.families import Rhyme
+from vocablab.facts.families import Rhyme, formula
 from vocablab.vocab.code_tokens import CodeTokens, code_coverage, mine_idioms
 from vocablab.vocab.controls import CounterfactualFacts, PauseToken, PlainTextFacts, ShuffledMeaning, WidenedModel
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
@@ -33,7 +33,7 @@ TEXT = "So 6*9=54, 7 x 8 = 56; bare 3 * 4, a 4x4 truck, cost $<<2*3=6>>6 and 6 *
         ),
         (
             FactTokens(mode="operands"),
-            "So <MUL_6_9>=54, <MUL_7_8> = 56; bare 3 * 4, a 4x4 truck, cost $<MUL_2_3>=6 and 6 * 9 = 55.",
+            "So <MUL_6_9>=54, <MUL_7_8> = 56; bare 3 * 4, a 4x4 truck, cost $<MUL_2_3> = 6 and 6 * 9 = 55.",
         ),
         (
             PlainTextFacts(FactTokens()),
@@ -67,8 +67,20 @@ def test_controls_have_the_sites_and_sizes_of_their_treatment() -> None:
         PlainTextFacts(FactTokens(mode="annotate"))
     with pytest.raises(UserError, match="none of"):
         FactTokens(mode="substitute")
+    turned = formula("CUBE", [range(1, 4)], lambda a: a**3, ["{a}^3 = {c}", "{c} is the cube of {a}"])
+    assert inject("8 is the cube of 2", FactTokens(turned)).text == "<CUBE_2_8>"
+    with pytest.raises(UserError, match="its answer is first"):
+        FactTokens(turned, mode="operands")
     with pytest.raises(UserError, match="dose"):
         FactTokens(dose=0)
+
+
+@pytest.mark.parametrize("rule", [ShuffledMeaning, PauseToken, CounterfactualFacts])
+def test_annotating_controls_annotate_once(rule: type) -> None:
+    control = rule(FactTokens(mode="annotate"))
+    once = inject(TEXT * 3, control).text
+    assert once != TEXT * 3
+    assert inject(once, control).text == once
 
 
 def test_the_dose_is_drawn_by_document_and_place() -> None:

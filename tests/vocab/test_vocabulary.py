@@ -53,7 +53,7 @@ def test_decode_inverts_encode(text: str) -> None:
 @given(ANY_TEXT)
 def test_batches_agree(text: str) -> None:
     vocabulary = codec().vocabulary
-    assert vocabulary.encode_plain_batch([text, "x"])[0] == vocabulary.encode_plain(text).ids.tolist()
+    assert vocabulary.encode_plain_batch([text, "x"])[0].tolist() == vocabulary.encode_plain(text).ids.tolist()
 
 
 def test_golden_gpt2_encodings() -> None:

@@ -18,6 +18,8 @@ from vocablab.corpus.sources import Corpus, Document
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.intervention import Span
 
+BATCH = 512
+"""Documents encoded at a time."""
 MAX_DROPPED_SHARE = 0.01
 """Above this share of dropped documents the corpus is refused."""
 
@@ -103,18 +105,19 @@ def prepare(
     for name, documents, found in (("train", raw.train, spans), ("validation", raw.validation, held_spans)):
         tokens: list[np.ndarray] = []
         rows: list[tuple[int, float, bytes]] = []
+        for start in range(0, len(documents), BATCH):
+            texts = [document.text for document in documents[start : start + BATCH]]
+            ids = codec.encode_batch(texts, found[start : start + BATCH])
+            tokens += [np.append(row, np.int32(codec.vocabulary.eos_id)) for row in ids]
+            progress(done + len(tokens), total)
+        done += len(documents)
         for document, changed in zip(documents, found, strict=True):
             if codec.restore(document.text, changed) != document.text:
                 raise RunError(f"rule 2: the replacements in document {document.name} cannot be undone.")
-            ids = codec.encode_spans(document.text, changed).ids
-            tokens.append(np.append(ids, codec.vocabulary.eos_id))
             data = document.text.encode("utf-8", "surrogatepass")
             rows.append((len(data), code.bits(changed), hashlib.sha256(data).hexdigest().encode()))
             if name == "train":
                 emitted.update(s.replacement for s in changed if s.is_token)
-            done += 1
-            if done % 500 == 0:
-                progress(done, total)
         write_shard(directory / name, tokens, rows, codec.vocabulary.padded_size)
         counts[name] = _counts(tokens, rows, found)
     code.save(directory)

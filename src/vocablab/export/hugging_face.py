@@ -19,7 +19,8 @@ from vocablab.base.errors import RunError
 from vocablab.base.random_streams import numpy_stream
 from vocablab.model.gpt2 import GPT2
 from vocablab.vocab.codec import Codec, save_codec
-from vocablab.vocab.vocabulary import EOS, hugging_face_tokenizer
+from vocablab.vocab.standard_tokenizers import hugging_face_tokenizer
+from vocablab.vocab.vocabulary import EOS
 
 TOLERANCE = 1e-6
 """Largest allowed difference between logits of the same float32 weights, computed in float64.

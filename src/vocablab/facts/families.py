@@ -1,10 +1,11 @@
 """Families: enumerable sets of facts, each with a token name and the ways a text states it.
 
 A form is a template: ``{a}``, ``{b}``, ... are operands, ``{c}`` is the answer, ``(=|is|equals)`` are alternatives, and
-a space is any run of spaces and tabs, which may be missing beside a symbol but not beside a word.
+a space is up to eight spaces or tabs, which may be missing beside a symbol but not beside a word.
 """
 
 import inspect
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,11 +14,13 @@ from itertools import product
 
 from vocablab.base.errors import UserError
 from vocablab.facts.fact import COMMUTATIVE, Fact
+from vocablab.facts.numerals import SCRIPTS
 
 ANSWER = "c"
-"""The placeholder of the answer; operands are the other letters, in alphabetical order."""
+"""The placeholder of the answer."""
 OPERANDS = "abdefgh"
 """The placeholders of operands, in order."""
+_PLACEHOLDER = re.compile(r"\{(\w*)(?::(\w*))?\}")
 EQUALS = "(=|is|equals)"
 TIMES = r"(*|×|·|⋅|x|\times|times|multiplied by)"
 
@@ -80,6 +83,11 @@ class _Table(Family):
         """The operands."""
         return range(self.low, self.high + 1)
 
+    def _commuting(self, relation: str, answer: Callable[[int, int], int], ordered: bool) -> tuple[Fact, ...]:
+        return tuple(
+            Fact(relation, (a, b), answer(a, b)) for a in self.numbers for b in self.numbers if ordered or a <= b
+        )
+
 
 @dataclass(frozen=True)
 class Multiplication(_Table):
@@ -99,7 +107,7 @@ class Multiplication(_Table):
         return (r"{a} (*|×|·|⋅|\times) {b}",)
 
     def facts(self, *, ordered: bool) -> tuple[Fact, ...]:
-        return tuple(Fact("MUL", (a, b), a * b) for a in self.numbers for b in self.numbers if ordered or a <= b)
+        return self._commuting("MUL", operator.mul, ordered)
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class Addition(_Table):
         return ("{a} + {b}",)
 
     def facts(self, *, ordered: bool) -> tuple[Fact, ...]:
-        return tuple(Fact("ADD", (a, b), a + b) for a in self.numbers for b in self.numbers if ordered or a <= b)
+        return self._commuting("ADD", operator.add, ordered)
 
 
 @dataclass(frozen=True)
@@ -235,7 +243,7 @@ class Rhyme(_Table):
     def facts(self, *, ordered: bool) -> tuple[Fact, ...]:
         if self.high > 9:
             raise UserError(f"Rhyme: high {self.high} is above 9, where the rhyme ends.")
-        return tuple(Fact("MUL", (a, b), a * b) for a in self.numbers for b in self.numbers if ordered or a <= b)
+        return self._commuting("MUL", operator.mul, ordered)
 
     def token_name(self, fact: Fact) -> str:
         return f"<RHYME_{fact.operands[0]}_{fact.operands[1]}_{fact.answer}>"
@@ -265,12 +273,26 @@ class Formula(Family):
             raise UserError(f"formula: the name {sorted(names)} must be one word in capitals, such as CUBE.")
         if len({f.operands for f in self.table}) != len(self.table):
             raise UserError(f"formula {self.table[0].relation}: the same operands stand twice in its table.")
-        letters = set(OPERANDS[: len(self.table[0].operands)]) | {ANSWER}
-        for form in self.written:
-            if set(re.findall(r"\{([a-z])(?::\w+)?\}", form)) != letters:
-                raise UserError(f"formula {self.table[0].relation}: {form!r} must name {', '.join(sorted(letters))}.")
-        if not self.written or "(" in self.written[0]:
-            raise UserError(f"formula {self.table[0].relation}: the first form is canonical and has no alternatives.")
+        operands = set(OPERANDS[: len(self.table[0].operands)])
+        for form in (*self.written, *self.asked):
+            self._check(form, operands | {ANSWER} if form in self.written else operands)
+        if not self.written or "(" in self.written[0] or ":" in self.written[0]:
+            raise UserError(
+                f"formula {self.table[0].relation}: the first form is canonical: digits only, no alternatives."
+            )
+
+    def _check(self, form: str, letters: set[str]) -> None:
+        name = self.table[0].relation
+        found = _PLACEHOLDER.findall(form)
+        if {letter for letter, _ in found} != letters:
+            raise UserError(f"formula {name}: {form!r} must name {', '.join(sorted(letters))}.")
+        unknown = [script for _, script in found if script and script not in SCRIPTS]
+        if unknown:
+            known = ", ".join(SCRIPTS)
+            raise UserError(f"formula {name}: {form!r}: no script is called {unknown[0]}; there is {known}.")
+        rest = _PLACEHOLDER.sub("", form)
+        if re.search(r"[{}()\n\r]", re.sub(r"\([^()]*\)", "", rest)):
+            raise UserError(f"formula {name}: {form!r} has a brace, bracket or line break that has no meaning there.")
 
     @property
     def canonical(self) -> str:
@@ -307,14 +329,22 @@ def formula(
     Raises:
         UserError: if a name, a form or an answer is not usable.
     """
-    wanted = len(inspect.signature(answer).parameters)
-    if not 1 <= len(operands) <= len(OPERANDS) or wanted != len(operands):
-        raise UserError(f"formula {name}: {len(operands)} operands are given, the answer takes {wanted}.")
+    if not 1 <= len(operands) <= len(OPERANDS):
+        raise UserError(f"formula {name}: it has {len(operands)} operands; 1 to {len(OPERANDS)} are possible.")
+    try:
+        inspect.signature(answer).bind(*operands)
+    except TypeError:
+        raise UserError(f"formula {name}: its answer does not take the {len(operands)} operands given.") from None
+    except ValueError:
+        pass  # some built-in functions, such as max, do not tell their parameters
     if name in COMMUTATIVE or name == "RHYME":
         raise UserError(f"formula {name}: the name is taken by a built-in family.")
     table = []
     for values in product(*operands):
-        found = answer(*values)
+        try:
+            found = answer(*values)
+        except Exception as error:  # a user's function can fail in any way
+            raise UserError(f"formula {name}: its answer fails on {values}: {type(error).__name__}: {error}.") from None
         if found is None:
             continue
         if not isinstance(found, int) or found < 0 or min(values) < 0:

@@ -16,13 +16,14 @@ CHINESE_DIGITS = "零一二三四五六七八九"
 FULL_WIDTH = str.maketrans("0123456789", "０１２３４５６７８９")
 HALF_WIDTH = str.maketrans("０１２３４５６７８９", "0123456789")
 
-_WORD = f"(?i:{'|'.join(sorted([*ONES, *TENS[2:], 'hundred', 'thousand'], key=len, reverse=True))})(?![A-Za-z])"
+_WORD = f"(?ai:{'|'.join(sorted([*ONES, *TENS[2:], 'hundred', 'thousand'], key=len, reverse=True))})(?![A-Za-z])"
 _NINE = "[一二三四五六七八九]"
 
+# Digits and words are bounded, far above any fact's numbers, so that no text makes the search slow.
 SCRIPTS: dict[str, str] = {
-    "digits": "[0-9]+",
-    "words": rf"(?<![A-Za-z]){_WORD}(?:(?:-|[ ]|[ ]and[ ]){_WORD})*",
-    "full": "[０-９]+",
+    "digits": "[0-9]{1,20}",
+    "words": rf"(?<![A-Za-z]){_WORD}(?:(?:-|[ ]|[ ]and[ ]){_WORD}){{0,8}}",
+    "full": "[０-９]{1,20}",
     "zh": f"(?:{_NINE}?十{_NINE}?|{_NINE})",
     "zh_digit": _NINE,
     "zh_ten": f"{_NINE}?十{_NINE}?",

@@ -230,7 +230,7 @@ def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
     flops = sum(recipe.model.flops_per_token(codec.vocabulary.padded_size).values())
     # Only a budget in bytes is known before the text is tokenized; the loop checks the others.
     texts = [d.text for d in raw.train[:200]]
-    tokens = sum(len(ids) for ids in codec.vocabulary.encode_plain_batch(texts))
+    tokens = len(codec.vocabulary.encode_plain_batch(texts).ids)
     wanted = target_bytes(recipe.pretrain, sum(len(t.encode("utf-8", "surrogatepass")) for t in texts), tokens, flops)
     return prepare(
         recipe.corpus,

@@ -7,7 +7,7 @@ from vocablab.base.errors import UserError
 from vocablab.base.random_streams import stream_seed
 from vocablab.vocab.fact_tokens import FactTokens, facts_by_token
 from vocablab.vocab.forms import canonical_text
-from vocablab.vocab.intervention import Intervention, Span
+from vocablab.vocab.intervention import Intervention, NearMiss, Span
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ class PlainTextFacts(Intervention):
             Span(s.start, s.end, self.facts.neutral(s.replacement), False, s.fact_key, s.form) if s.is_token else s
             for s in self.facts.spans(text, document)
         ]
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        return self.facts.near_misses(text)
 
     def neutral(self, token: str) -> str:
         raise KeyError(token)
@@ -61,7 +64,11 @@ class ShuffledMeaning(Intervention):
                 text[s.start : s.end],
             )
             for s in self.facts.spans(text, document)
+            if s.start < s.end or not text.startswith("<SHAM_", s.end)
         ]
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        return self.facts.near_misses(text)
 
     def neutral(self, token: str) -> str:
         return ""
@@ -86,6 +93,9 @@ class PauseToken(Intervention):
             for site in self.facts.sites(text, document)
             if not text.startswith("<PAUSE>", site.end)
         ]
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        return self.facts.near_misses(text)
 
     def neutral(self, token: str) -> str:
         return ""
@@ -142,6 +152,9 @@ class CounterfactualFacts(Intervention):
             for s in self.facts.spans(text, document)
             if s.start < s.end or not text.startswith(wrong[s.replacement], s.end)
         ]
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        return self.facts.near_misses(text)
 
     def neutral(self, token: str) -> str:
         return _claims(self.facts)[token][1]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from vocablab.base.errors import UserError
-from vocablab.vocab.intervention import Intervention, Span
+from vocablab.vocab.intervention import Intervention, NearMiss, Span
 
 PLACES = tuple(
     "ones tens hundreds thousands ten_thousands hundred_thousands millions ten_millions hundred_millions "
@@ -135,6 +135,10 @@ class Hybrid(Intervention):
                 out.append(other)
             other = next(rest)
         return out
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        found = [*self.first.near_misses(text), *self.second.near_misses(text)]
+        return sorted(found, key=lambda miss: miss.start)
 
     def neutral(self, token: str) -> str:
         return self._owner(token).neutral(token)

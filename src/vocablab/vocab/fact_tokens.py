@@ -1,15 +1,23 @@
 """One token per fact."""
 
+import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from vocablab.base.errors import UserError
 from vocablab.base.random_streams import unit_interval
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family, Multiplication
-from vocablab.vocab.finder import NearMiss, Site, examine, find_facts
-from vocablab.vocab.forms import canonical_text, form_of, question_text, write_form
-from vocablab.vocab.intervention import Intervention, Span
+from vocablab.vocab.finder import Finder, Site
+from vocablab.vocab.forms import (
+    answer_comes_last,
+    answer_text,
+    canonical_text,
+    form_of,
+    question_text,
+    write_form,
+)
+from vocablab.vocab.intervention import Intervention, NearMiss, Span
 
 MODES = ("replace", "annotate", "operands")
 
@@ -39,12 +47,22 @@ class FactTokens(Intervention):
                 f"FactTokens.dose: {self.dose} is not over 0 and at most 1; an arm without facts is NoChange."
             )
 
+        turned = [form for form in self.family.forms if not answer_comes_last(form)]
+        if self.mode == "operands" and turned:
+            raise UserError(
+                f"FactTokens: mode operands has no question to replace in {turned[0]!r}: its answer is first."
+            )
+
+    @cached_property
+    def _finder(self) -> Finder:
+        return Finder.of(self.family, ordered=self.ordered, weak=self.weak)
+
     def tokens(self) -> tuple[str, ...]:
         return tuple(facts_by_token(self.family, self.ordered, self.mode == "operands"))
 
     def sites(self, text: str, document: str) -> list[Site]:
         """The sites of `text` that are taken."""
-        found = find_facts(text, self.family, ordered=self.ordered, weak=self.weak)
+        found = self._finder.sites(text)
         if self.mode == "annotate":
             # A site that already has its token is left: annotating twice changes nothing more.
             found = [site for site in found if not text.startswith(self._name(site.fact), site.end)]
@@ -53,9 +71,7 @@ class FactTokens(Intervention):
         return found
 
     def near_misses(self, text: str) -> list[NearMiss]:
-        """What has the shape of a fact and was left alone, with the reason."""
-        found = examine(text, self.family, ordered=self.ordered, weak=self.weak)
-        return [miss for miss in found if isinstance(miss, NearMiss)]
+        return [miss for miss in self._finder.examine(text) if isinstance(miss, NearMiss)]
 
     def spans(self, text: str, document: str) -> list[Span]:
         return [span for site in self.sites(text, document) for span in self._spans(text, site)]
@@ -69,8 +85,10 @@ class FactTokens(Intervention):
         known = facts_by_token(self.family, self.ordered, self.mode == "operands")
         if replacement in known:
             return write_form(known[replacement], form)
-        # The rest of a calculator annotation in mode operands: "=54" stands for "=54>>54".
-        return write_form(Fact("", (), int(replacement[1:])), form)
+        # The rest of a calculator annotation in mode operands: " = 54" stands for "=54>>54".
+        answer = re.search("[0-9]+", replacement)
+        assert answer is not None
+        return write_form(Fact("", (), int(answer.group())), form)
 
     def _name(self, fact: Fact) -> str:
         return self.family.question_name(fact) if self.mode == "operands" else self.family.token_name(fact)
@@ -83,7 +101,7 @@ class FactTokens(Intervention):
         spans = [Span(site.start, end, name, True, key, form_of(text, site.start, end, site.numbers, site.swapped))]
         if self.mode == "operands" and text.startswith("<<", site.start):
             form = form_of(text, end, site.end, site.numbers, site.swapped)
-            spans.append(Span(end, site.end, f"={site.fact.answer}", False, key, form))
+            spans.append(Span(end, site.end, answer_text(self.family, site.fact), False, key, form))
         return spans
 
 

@@ -7,9 +7,18 @@ from functools import lru_cache
 from vocablab.facts.fact import COMMUTATIVE, Fact
 from vocablab.facts.families import ANSWER, OPERANDS, Family
 from vocablab.facts.numerals import SCRIPTS, Numeral, read, style_of
+from vocablab.vocab.region_search import RegionSearch
 
 SPACE = "[ \t\u00a0\u2009\u202f]"
 """White space inside a site: never a line break. No-break and thin spaces are how typesetters write ``6 × 9``."""
+_SOME, _ANY = f"{SPACE}{{1,8}}", f"{SPACE}{{0,8}}"
+# Bounded: a search must not walk along a page of spaces from every one of them.
+_LOOSE_ANY = f"{SPACE}*"
+_LOOSE = {
+    name: re.sub(r"\(\?<?![^()]*\)", "", pattern).replace("(?ai:", "(?:").replace("{1,20}", "+").replace("{0,8}", "*")
+    for name, pattern in SCRIPTS.items()
+}
+"""The scripts' patterns without look-around and without bounds."""
 _ELEMENT = re.compile(r"\{([a-h])(?::(\w+))?\}|\(([^()]*)\)|( +)|([^{}() ]+|.)")
 
 
@@ -46,8 +55,8 @@ class Found:
 class Forms:
     """All forms of a family in one pattern."""
 
-    pattern: re.Pattern[str]
-    """The alternatives; see `candidates`."""
+    search: RegionSearch
+    """All forms as alternatives of one pattern."""
     forms: tuple[str, ...]
     """The form of each alternative."""
     letters: tuple[tuple[tuple[str, str], ...], ...]
@@ -58,7 +67,7 @@ class Forms:
     def candidates(self, text: str) -> list[Found]:
         """Every stretch of `text` with the shape of a form, from the left, without overlap."""
         found = []
-        for match in self.pattern.finditer(text):
+        for match in self.search.finditer(text):
             assert match.lastgroup is not None
             index = int(match.lastgroup[1:])
             numbers = tuple((letter, *match.span(group)) for group, letter in self.letters[index])
@@ -77,7 +86,25 @@ def compiled(family: Family, weak: bool) -> Forms:
         pattern, groups = _alternative(form, index, family.scripts)
         parts.append(f"(?P<f{index}>{pattern})")
         letters.append(groups)
-    return Forms(re.compile("|".join(parts)), written, tuple(letters), len(family.forms))
+    search = RegionSearch(re.compile("|".join(parts)), _looser(written, family.scripts))
+    return Forms(search, written, tuple(letters), len(family.forms))
+
+
+def _looser(forms: tuple[str, ...], scripts: tuple[str, ...]) -> str:
+    """Matches wherever one of `forms` does: number, literal, number, without what must not stand around them."""
+    default = "|".join(_LOOSE[s] for s in scripts)
+    parts = []
+    for form in forms:
+        elements, spaced = _elements(form)
+        out = []
+        for element, space in zip(elements, spaced, strict=True):
+            if isinstance(element, _Number):
+                out.append(f"{_LOOSE_ANY if space else ''}(?:{_LOOSE[element.script] if element.script else default})")
+            else:
+                options = "|".join(re.escape(text) for text in element.alternatives)
+                out.append(f"{_LOOSE_ANY if space else ''}(?:{options}){_LOOSE_ANY}")
+        parts.append("".join(out))
+    return f"(?i)(?:{'|'.join(parts)})"
 
 
 def _alternative(form: str, index: int, scripts: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -99,7 +126,7 @@ def _alternative(form: str, index: int, scripts: tuple[str, ...]) -> tuple[str, 
             out.append(_literal(element, spaced[i], before, after_number and spaced[i + 1]))
             continue
         if spaced[i] and isinstance(before, _Number):
-            out.append(f"{SPACE}+")
+            out.append(_SOME)
         group = f"n{index}_{len(groups)}"
         if element.letter in seen:
             # The same number again, in the same digits.
@@ -134,14 +161,15 @@ def _elements(form: str) -> tuple[list[_Number | _Literal], list[bool]]:
 def _literal(literal: _Literal, space_before: bool, before: _Number | _Literal | None, space_after: bool) -> str:
     options = []
     for text in literal.alternatives:
-        written = f"(?i:{re.escape(text)})" if _is_word(text[:1], text) else re.escape(text)
+        # ASCII: the long s of ſix is not the s of six.
+        written = f"(?ai:{re.escape(text)})" if _is_word(text[:1], text) else re.escape(text)
         if space_before:
             needed = _is_word(text[:1], text) or (
                 isinstance(before, _Literal) and all(_is_word(t[-1:], t) for t in before.alternatives)
             )
-            written = f"{SPACE}{'+' if needed else '*'}{written}"
+            written = f"{_SOME if needed else _ANY}{written}"
         if space_after:
-            written += f"{SPACE}{'+' if _is_word(text[-1:], text) else '*'}"
+            written += _SOME if _is_word(text[-1:], text) else _ANY
         options.append(written)
     return f"(?:{'|'.join(options)})"
 
@@ -158,7 +186,7 @@ def form_of(text: str, start: int, end: int, numbers: tuple[tuple[str, int, int]
         text: the raw text.
         start: first character.
         end: one past the last.
-        numbers: letter, start and end of each number and its value's place; those outside the stretch are left out.
+        numbers: letter, start and end of each number; those outside the stretch are left out.
         swap: whether the fact has the two operands the other way round.
     """
     out, position = [], start
@@ -192,6 +220,18 @@ def question_text(family: Family, fact: Fact) -> str:
     text = canonical_text(family, fact)
     found = compiled(family, weak=False).candidates(text)
     return text[: found[0].question_end]
+
+
+def answer_text(family: Family, fact: Fact) -> str:
+    """The rest of the canonical text, which says the answer: `` = 54``."""
+    return canonical_text(family, fact)[len(question_text(family, fact)) :]
+
+
+def answer_comes_last(form: str) -> bool:
+    """Whether every operand of a form stands before its answer, so that a question can be cut off."""
+    elements, _ = _elements(form)
+    letters = "".join(e.letter for e in elements if isinstance(e, _Number))
+    return letters.rstrip(ANSWER).count(ANSWER) == 0
 
 
 @lru_cache(maxsize=64)

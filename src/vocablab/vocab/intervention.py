@@ -25,6 +25,18 @@ class Span:
 
 
 @dataclass(frozen=True)
+class NearMiss:
+    """A stretch of raw text that looks like a site and was left alone."""
+
+    start: int
+    """First character."""
+    end: int
+    """One past the last."""
+    reason: str
+    """Why, for an audit."""
+
+
+@dataclass(frozen=True)
 class Intervention(ABC):
     """A change of vocabulary plus the rule that maps text to the changed token stream."""
 
@@ -45,6 +57,10 @@ class Intervention(ABC):
             text: any raw text.
             document: a stable name of the document; interventions that draw at random use it as their seed.
         """
+
+    def near_misses(self, text: str) -> list[NearMiss]:
+        """What looks like a site and was left alone, with the reason; none where nothing is ever refused."""
+        return []
 
     @abstractmethod
     def neutral(self, token: str) -> str:

@@ -5,19 +5,18 @@ identifier is left alone, and the reason is told.
 """
 
 import re
+from string import ascii_letters
+
+from vocablab.facts.numerals import ONES, TENS
 
 OPERATORS = frozenset("+-*/×·⋅÷^=%−–—∙±≈≠:√!°＝＋－＊")
 _GLUE_BEFORE = frozenset(".,$€£¥₩₹#@\\_'’\"~&|")
 _GLUE_AFTER = frozenset("$€£¥₩₹#@\\_&|([{°")
 _NUMERALS_ZH = frozenset("零〇一二三四五六七八九十百千万亿两第负点")
 _SCALES_ZH = _NUMERALS_ZH | frozenset("分倍多几余")
-_NUMBER_WORDS = (
-    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|"
-    "seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million"
-)
-_WORDS_BEFORE = re.compile(
-    rf"(?:times|plus|minus|by|of|over|divided|multiplied|squared|cubed|negative|point|x|{_NUMBER_WORDS})[ \t-]*\Z", re.I
-)
+_WORDS_BEFORE = frozenset(
+    "times plus minus by of over divided multiplied squared cubed negative point x hundred thousand million".split()
+) | frozenset([*ONES, *TENS[2:]])
 _WORDS_AFTER = re.compile(
     r"[ \t]*(?:times|plus|minus|divided|multiplied|squared|cubed|mod|over|percent|point|x"
     r"|hundred|thousand|million|billion|trillion|dozen|tenths?|hundredths?|thirds?|halves)\b"
@@ -30,7 +29,7 @@ _DIMENSION = re.compile(
     re.I,
 )
 # A comparison, where a tag (<b>6*9=54</b>) would be prose.
-_COMPARED_BEFORE = re.compile(r"(?<!<)(?:[0-9)]|[ \t]|\A)[<>]\Z")
+_COMPARED_BEFORE = re.compile(r"<\Z|(?:[\w)]|[ \t]|\A)>\Z")
 _COMPARED_AFTER = re.compile(r"[<>](?:[0-9(= \t]|\Z)")
 _TAG_BEFORE = re.compile(r"<[A-Za-z/][^<>]*>\Z")
 _NEAR = 40
@@ -82,8 +81,9 @@ def _before(text: str, start: int) -> str | None:
     stripped = line.rstrip(" \t\u00a0\u2009\u202f")
     if stripped and _is_operator_before(stripped):
         return f"part of an expression after {stripped[-1]}"
-    word = _WORDS_BEFORE.search(line)
-    return f"part of an expression after {word.group().strip()}" if word else None
+    tail = line.rstrip(" \t-")
+    word = tail[len(tail.rstrip(ascii_letters)) :]
+    return f"part of an expression after {word}" if word.lower() in _WORDS_BEFORE else None
 
 
 def _is_operator_before(line: str) -> bool:

@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from vocablab.base.errors import UserError
 from vocablab.base.files import sha256_file
+from vocablab.vocab.batch_encoding import BatchEncoder, EncodedBatch, joined_rows
 
 EOS = "<|endoftext|>"
 """Name of the end-of-text token, GPT-2's."""
@@ -137,11 +138,16 @@ class Vocabulary:
             ids.extend(encoding.ids)
             ends.extend(end + offset for _, end in encoding.offsets)
 
-    def encode_plain_batch(self, texts: list[str]) -> list[list[int]]:
+    @cached_property
+    def _batch_encoder(self) -> BatchEncoder:
+        return BatchEncoder(self.base)
+
+    def encode_plain_batch(self, texts: list[str]) -> EncodedBatch:
         """Ids of many raw texts, without offsets: the fast path for corpora. Equal to `encode_plain(...).ids`."""
-        if any(_SURROGATES.search(text) for text in texts):
-            return [self.encode_plain(text).ids.tolist() for text in texts]
-        return [e.ids for e in self.base.encode_batch_fast(texts, add_special_tokens=False)]
+        try:
+            return self._batch_encoder.encode(texts)
+        except UnicodeEncodeError:
+            return joined_rows([self.encode_plain(text).ids for text in texts])
 
     def decode(self, ids: list[int] | np.ndarray) -> str:
         """Ids back to text, added tokens by their names: the inverse of `encode_plain`."""
@@ -225,16 +231,3 @@ def gpt2_base_from(folder: Path) -> Tokenizer:
     lines = (folder / "vocab.bpe").read_text(encoding="utf-8").split("\n")[1:]
     merges = [(left, right) for left, _, right in (line.partition(" ") for line in lines if line)]
     return bpe_tokenizer(vocab, merges)
-
-
-def hugging_face_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
-    """The same vocabulary as one standard `tokenizer.json`: EOS special, added tokens ordinary and visible."""
-    tokenizer = Tokenizer.from_str(vocabulary.base.to_str())
-    tokenizer.add_special_tokens([AddedToken(EOS, special=True, normalized=False)])
-    tokenizer.add_tokens(
-        [AddedToken(name, special=False, normalized=False, lstrip=False, rstrip=False) for name in vocabulary.added]
-    )
-    for name, index in vocabulary.added_ids.items():
-        if tokenizer.token_to_id(name) != index:
-            raise UserError(f"the token {name} got id {tokenizer.token_to_id(name)} instead of {index}.")
-    return tokenizer
