@@ -15,169 +15,40 @@ from vocablab.vocab.interventions import FactTokens, ShuffledMeaning, named_inte
 DATA = Path(__file__).parents[3] / "shared" / "data"
 FACTS = FactTokens()
 
-MATCHES = {
-    "6 * 9 = 54": "<MUL_6_9_54>",
-    "6*9=54": "<MUL_6_9_54>",
-    "9 × 6 = 54.": "<MUL_6_9_54>.",
-    "6 x 9 = 54, so": "<MUL_6_9_54>, so",
-    "6·9=54": "<MUL_6_9_54>",
-    "$6 \\times 9 = 54$": "$<MUL_6_9_54>$",
-    "\\(6 \\times 9 = 54\\)": "\\(<MUL_6_9_54>\\)",
-    "six times nine equals fifty-four": "<MUL_6_9_54>",
-    "Nine times six is fifty four, so": "<MUL_6_9_54>, so",
-    "6 multiplied by 9 is 54": "<MUL_6_9_54>",
-    "一共6×9=54个": "一共<MUL_6_9_54>个",
-    "we get 6 \\times 9 = 54": "we get <MUL_6_9_54>",
-    "6 times 9 is 54": "<MUL_6_9_54>",
-    "6 times 9 equals 54!": "<MUL_6_9_54>!",
-    "(6 * 9 = 54)": "(<MUL_6_9_54>)",
-    "$<<6*9=54>>54 a day": "$<MUL_6_9_54> a day",
-    "Total: 6 * 9 = 54": "Total: <MUL_6_9_54>",
-    "6 * 9 = 54\n7 * 8 = 56": "<MUL_6_9_54>\n<MUL_7_8_56>",
-}
-LEFT_ALONE = """103*4=412
-6*9=54,000
-6*9=540
-16*9=54
-6*9=54.5
-6.6*9=54
-0.6*9=54
-6*9.0=54
-6*09=54
-06*9=54
-6*9=55
-6 * 9 = 45
-10 * 5 = 50
-2*3*4=24
-1*2*3=6
-2*3=6*1
-2*3=6=6
-6=2*3=6
-6*9+1=55
-1+6*9=54
-1 + 6 * 9 = 54
--6*9=54
-- 6 * 9 = 54
-6*-9=54
-6/6*9=54
-54/6*9=54
-6*9=54/1
-6*9=54+0
-6*9=54 + 1
-6*9=54 - 1
-6*9=54 * 2
-6*9=54 × 2
-6*9=54x2
-6*9=54 x 2
-6*9=54%
-6*9=54 %
-6*9=54cm
-6*9=54°
-6*9=54²
-6*9=54^2
-2^6*9=54
-6^2*9=54
-6**9=54
-6*9==54
-a6*9=54
-x_6*9=54
-6*9=54b
-6*9=54_000
-#6*9=54
-$6*9=54
-6*9=$54
-6 * 9 = $54
-£6*9=54
-6*9=€54
-4x4 truck
-4 x 4 truck
-2x4 = 8ft
-6 x 9 inches
-on 6*9 = 5 and 4
-6
-*9=54
-6*9
-=54
-6*
-9=54
-6 * 9 =
-54
-f(6*9=54)
-a[6*9=54]
-6*9=54(x)
-6*9=54[0]
-5 times 6 times 9 is 54
-2 plus 6 times 9 is 54
-6 times 9 is 54 times 1
-6 times 9 is 54 thousand
-6 times 9 is 54 percent
-negative 6 times 9 is 54
-6times9is54
-6 times9 is 54
-x*y=54
-6 * x = 54
-６*９=５４
-٦*٩=٥٤
-6*9=54½
-½6*9=54
-6:9=54
-6 + 9 = 15
-6 - 9 = 54
-6*9≠54
-6*9>54
-6*9=>54
-6*9=54:30
-12:6*9=54
-1,6*9=54
-1.6*9=54
-6*9=54,5
-6*9=54.0
-6*9=54'000
-6'6*9=54
-6*9=54e3
-1e6*9=54
-0x6*9=54
-6*9=54@home
-me@6*9=54
-v6*9=54
-6*9=54-year
-6*9=54–60
-6–6*9=54
-6*9=54/2=27
-3=6*9=54
-6 mod 6*9=54 mod 5
-<<<6*9=54>>54
-<<6*9=54>>54.50
-<<6*9=54>>540
-<<6*9=54>>
-<<6*9=54*1>>54
-<<6*9=55>>55
-1 of 6*9=54
-half of 6 * 9 = 54
-sqrt6*9=54
-√6*9=54
-!6*9=54
-6!*9=54
-6 * 9 = 54 million
-555-6*9=54
-+1 6*9=54-5555
-2024-6*9=54"""
+LEAST_LINES = 300
 
 
-@pytest.mark.parametrize("text", MATCHES)
-def test_products_are_found_in_every_form(text: str) -> None:
-    assert inject(text, FACTS).text == MATCHES[text]
+def _cases() -> list[tuple[str, str, str]]:
+    """The table of `adversarial.txt`: intervention, raw text, changed text."""
+    lines = (Path(__file__).parent / "adversarial.txt").read_text(encoding="utf-8").split("\n")
+    cases, intervention = [], ""
+    for line in lines[2:]:
+        heading = re.fullmatch(r"\[[\w ,-]+: (\w+)\]", line)
+        if heading:
+            intervention = heading[1]
+        elif line:
+            raw, _, changed = line.replace("⏎", "\n").replace("⇥", "\t").partition(" ⇒ ")
+            cases.append((intervention, raw, changed or raw))
+    return cases
 
 
-def _lines() -> list[str]:
-    """The table's lines; a product broken over lines stays one case."""
-    joined = re.sub(r"\n6\n\*9=54\n6\*9\n=54\n6\*\n9=54\n6 \* 9 =\n54\n", "\n", LEFT_ALONE)
-    return [*joined.split("\n"), "6\n*9=54", "6*9\n=54", "6*\n9=54", "6 * 9 =\n54"]
+CASES = _cases()
 
 
-@pytest.mark.parametrize("text", _lines())
-def test_what_only_looks_like_a_product_is_left_alone(text: str) -> None:
-    assert inject(text, FACTS).text == text
+@pytest.mark.parametrize(("intervention", "raw", "changed"), CASES)
+def test_what_only_looks_like_a_fact_is_left_alone(intervention: str, raw: str, changed: str) -> None:
+    rule = named_interventions()[intervention]
+    for before, after in (("", ""), ("So\n", "\nand more."), ("\u2028", "\r\n")):
+        text = before + raw + after
+        assert inject(text, rule).text == before + changed + after
+    # Every line without a site is a near-miss with a reason, or has no shape of a fact at all.
+    assert all(miss.reason for miss in rule.near_misses(raw))
+
+
+def test_the_table_is_long_and_has_both_kinds() -> None:
+    assert sum(raw == changed for _, raw, changed in CASES) > LEAST_LINES
+    assert sum(raw != changed for _, raw, changed in CASES) > 60
+    assert len(set(CASES)) == len(CASES)
 
 
 PARTS = st.sampled_from(

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from vocablab.base.data import iterate_rows
 from vocablab.vocab import region_search
-from vocablab.vocab.controls import PlainTextFacts
 from vocablab.vocab.fact_tokens import FactTokens
 from vocablab.vocab.forms import compiled
 from vocablab.vocab.inject import inject
@@ -23,9 +22,10 @@ FAMILIES = {
     name: rule.family for name, rule in named_interventions().items() if isinstance(rule, FactTokens) and not rule.weak
 }
 PARTS = st.sampled_from(
-    ["6", "9", "54", "1", "*", "×", "x", "+", "-", "/", "^2", "²", " ", "\u2009", " * ", " = ", "=", " times ", " is ", "<<",
-     ">>", ".", ",", "\n", "six", "nine", "fifty-four", " and ", "the square of ", "pi", "π", "六", "九", "五十四", "得", "６",
-     "＝", "é", "\ud800", "𝟨", "6*9=54", "9 × 6 = 54", "54 / 9 = 6", "2*3*4=24", "ſix times nine is fifty-four"]
+    ["6", "9", "54", "1", "*", "×", "x", "+", "-", "/", "^2", "²", " ", "\u2009", " * ", " = ", "=", " times ", " is ",
+     "<<", ">>", ".", ",", "\n", "six", "nine", "fifty-four", " and ", "the square of ", "pi", "π", "六", "九",
+     "五十四", "得", "６", "＝", "é", "\ud800", "𝟨", "6*9=54", "9 × 6 = 54", "54 / 9 = 6", "2*3*4=24",
+     "ſix times nine is fifty-four"]
 )  # fmt: skip
 
 
@@ -81,4 +81,3 @@ def test_no_text_makes_the_search_slow(text: str) -> None:
         began = time.process_time()
         inject(text, named_interventions()[name])
         assert time.process_time() - began < 5, name
-    assert inject(text, PlainTextFacts(FactTokens())).text.count("54") >= 0

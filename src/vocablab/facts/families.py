@@ -22,7 +22,7 @@ OPERANDS = "abdefgh"
 """The placeholders of operands, in order."""
 _PLACEHOLDER = re.compile(r"\{(\w*)(?::(\w*))?\}")
 EQUALS = "(=|is|equals)"
-TIMES = r"(*|×|·|⋅|x|\times|times|multiplied by)"
+TIMES = r"(*|×|·|⋅|x|\times|\cdot|times|multiplied by)"
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Multiplication(_Table):
     @property
     def questions(self) -> tuple[str, ...]:
         # Never the letter x: 4 x 4 is a dimension.
-        return (r"{a} (*|×|·|⋅|\times) {b}",)
+        return (r"{a} (*|×|·|⋅|\times|\cdot) {b}",)
 
     def facts(self, *, ordered: bool) -> tuple[Fact, ...]:
         return self._commuting("MUL", operator.mul, ordered)

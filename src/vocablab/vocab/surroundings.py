@@ -6,16 +6,22 @@ identifier is left alone, and the reason is told.
 
 import re
 from string import ascii_letters
+from unicodedata import category
 
 from vocablab.facts.numerals import ONES, TENS
 
-OPERATORS = frozenset("+-*/×·⋅÷^=%−–—∙±≈≠:√!°＝＋－＊")
-_GLUE_BEFORE = frozenset(".,$€£¥₩₹#@\\_'’\"~&|")
-_GLUE_AFTER = frozenset("$€£¥₩₹#@\\_&|([{°")
+OPERATORS = frozenset("+-*/·^=%‐‑‒–—―﹣:!°－＊")
+"""Signs that join a number to an expression, beside the mathematical symbols of Unicode."""
+_GLUE_BEFORE = frozenset(".,#@\\_'’~&|§¶№")
+_GLUE_AFTER = frozenset("#@\\_&|([{°′″‰‱℃℉")
+_ARROWS = range(0x2190, 0x2200)
+_GLUED_CATEGORIES = frozenset(("Sc", "Mn", "Me", "Mc", "Cf", "Pc"))
+"""Unicode's currency signs, combining marks, invisible characters and low lines: what touches a number changes it."""
+_THOUSANDS = frozenset(" \u00a0\u2009\u202f")
 _NUMERALS_ZH = frozenset("零〇一二三四五六七八九十百千万亿两第负点")
 _SCALES_ZH = _NUMERALS_ZH | frozenset("分倍多几余")
 _WORDS_BEFORE = frozenset(
-    "times plus minus by of over divided multiplied squared cubed negative point x hundred thousand million".split()
+    "times plus minus by of over mod divided multiplied squared cubed negative point x hundred thousand million".split()
 ) | frozenset([*ONES, *TENS[2:]])
 _WORDS_AFTER = re.compile(
     r"[ \t]*(?:times|plus|minus|divided|multiplied|squared|cubed|mod|over|percent|point|x"
@@ -23,6 +29,10 @@ _WORDS_AFTER = re.compile(
     r"|[ \t]*x[0-9]|[ \t]+and[ \t]+(?:a|one|two|three)[ \t-]+(?:half|third|quarter|fourth|fifth)",
     re.I,
 )
+_ZH_BEFORE = re.compile("(?:[乘除加减]|[乘除]以)\\Z")
+_ZH_AFTER = re.compile("[乘除加减]")
+_MORE_DIGITS = re.compile(r"[ \u00a0\u2009\u202f](?:[0-9]{3}(?![0-9])|[0-9]+[/⁄])")
+"""After an answer: the next group of ``54 000``, the fraction of ``54 1/2``."""
 _DIMENSION = re.compile(
     r"[ \t]*-?(?:in|inch|inches|ft|foot|feet|yd|yards?|mm|cm|dm|m|km|met(?:er|re)s?|px|pixels?|grid|matrix|matrices|"
     r"board|table|square|truck|tiles?|array)\b",
@@ -52,7 +62,7 @@ def refusal(text: str, start: int, end: int, *, is_annotation: bool, is_question
         before = "inside a longer run of <" if text[start - 1 : start] == "<" else None
     else:
         before = _before(text, start)
-    return before or _after(text, end, is_question)
+    return before or _after(text, start, end, is_question)
 
 
 def _in_math_mode(text: str, start: int, end: int) -> bool:
@@ -72,15 +82,19 @@ def _before(text: str, start: int) -> str | None:
     near = line[-1]
     if near in _NUMERALS_ZH:
         return f"part of a number after {near}"
-    if (near.isalnum() and not _is_ideograph(near)) or near in _GLUE_BEFORE or line.endswith("<<"):
+    if _touches(near) or near in _GLUE_BEFORE or line.endswith("<<") or (near == '"' and line[-2:-1].isdigit()):
         return f"glued to {near} before it"
+    if near in _THOUSANDS and line[-2:-1].isdigit() and re.match("[0-9]{3}(?![0-9])", text[start : start + 4]):
+        return "part of a number in groups of three"
     if near in "([{":
         # f(6*9=54) is code or a function, a parenthesis after a space is prose.
         outside = line[:-1]
-        return None if not outside or outside[-1] in " \t" or _is_ideograph(outside[-1]) else "an argument in brackets"
+        return None if not outside or outside[-1].isspace() or _is_ideograph(outside[-1]) else "an argument in brackets"
     stripped = line.rstrip(" \t\u00a0\u2009\u202f")
     if stripped and _is_operator_before(stripped):
         return f"part of an expression after {stripped[-1]}"
+    if _ZH_BEFORE.search(line):
+        return f"part of an expression after {near}"
     tail = line.rstrip(" \t-")
     word = tail[len(tail.rstrip(ascii_letters)) :]
     return f"part of an expression after {word}" if word.lower() in _WORDS_BEFORE else None
@@ -89,7 +103,7 @@ def _before(text: str, start: int) -> str | None:
 def _is_operator_before(line: str) -> bool:
     if _COMPARED_BEFORE.search(line):
         return not _TAG_BEFORE.search(line)
-    return line[-1] in OPERATORS and not _ends_a_clause(line)
+    return _is_operator(line[-1]) and not _ends_a_clause(line)
 
 
 def _ends_a_clause(line: str) -> bool:
@@ -97,24 +111,41 @@ def _ends_a_clause(line: str) -> bool:
     return line[-1] in ":!" and len(line) > 1 and line[-2].isalpha()
 
 
-def _after(text: str, end: int, is_question: bool) -> str | None:
+def _after(text: str, start: int, end: int, is_question: bool) -> str | None:
     rest = re.split("[\n\r]", text[end : end + _NEAR], maxsplit=1)[0]
     if not rest:
         return None
     near = rest[0]
     if near in _SCALES_ZH:
         return f"part of a number before {near}"
-    if (near.isalnum() and not _is_ideograph(near)) or near in _GLUE_AFTER or rest.startswith(">>"):
+    if _touches(near) or near in _GLUE_AFTER or rest.startswith(">>"):
         return f"glued to {near} after it"
-    if near in ".,'’:" and len(rest) > 1 and rest[1].isalnum() and not _is_ideograph(rest[1]):
+    if near in "'\"" and near not in text[max(0, start - _NEAR) : start]:
+        return "feet, minutes or inches"
+    if near in ".,'’:．" and len(rest) > 1 and rest[1].isalnum() and not _is_ideograph(rest[1]):
         return f"glued to {rest[:2]} after it"
     if near in ":!" and not (is_question and rest.startswith("!")):
         return None
     stripped = rest.lstrip(" \t\u00a0\u2009\u202f")
-    if stripped and (_COMPARED_AFTER.match(stripped) or stripped[0] in OPERATORS):
+    if stripped and (_COMPARED_AFTER.match(stripped) or _is_operator(stripped[0])):
         return f"part of an expression before {stripped[0]}"
-    word = _WORDS_AFTER.match(rest) or (_DIMENSION.match(rest) if is_question else None)
+    if _MORE_DIGITS.match(rest):
+        return "part of a longer number"
+    word = _WORDS_AFTER.match(rest) or _ZH_AFTER.match(rest) or (_DIMENSION.match(rest) if is_question else None)
     return f"changed by {word.group().strip()} after it" if word else None
+
+
+def _touches(character: str) -> bool:
+    """Whether a character without a space to a number is part of it: a letter, a digit, a currency sign, a mark."""
+    if character.isascii():
+        return character.isalnum() or character == "$"
+    return (character.isalnum() and not _is_ideograph(character)) or category(character) in _GLUED_CATEGORIES
+
+
+def _is_operator(character: str) -> bool:
+    if character.isascii() or character in OPERATORS:
+        return character in OPERATORS
+    return category(character) == "Sm" and ord(character) not in _ARROWS
 
 
 def _is_ideograph(character: str) -> bool:
