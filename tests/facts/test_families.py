@@ -18,7 +18,7 @@ from vocablab.facts.families import (
     formula,
 )
 from vocablab.vocab.fact_tokens import FactTokens
-from vocablab.vocab.inject import audit, inject, restore
+from vocablab.vocab.inject import inject, restore, side_record
 from vocablab.vocab.intervention import Intervention
 
 CUBES = formula("CUBE", [range(1, 11)], lambda a: a**3, ["{a}^3 = {c}", "the cube of {a} (is|equals) {c}"], ["{a}^3"])
@@ -57,7 +57,7 @@ def test_forms_in_words_and_signs(family: Family) -> None:
     text = f"Now {STATED[relation]}." if not isinstance(family, Rhyme) else "因为六乘九等于五十四。"
     changed = inject(text, FactTokens(family))
     assert len(changed.spans) == 1
-    assert restore(changed.text, FactTokens(family), audit(text, changed)["replacements"]) == text
+    assert restore(changed.text, FactTokens(family), side_record(changed)) == text
 
 
 @pytest.mark.parametrize(

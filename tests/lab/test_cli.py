@@ -122,6 +122,13 @@ def test_report_is_rebuilt_from_the_records(finished: tuple[Path, bytes]) -> Non
         (["run", "quickstart", "--device", "tpu"], b"tpu"),
         (["report", "quickstart", "--runs", "/nonexistent"], b"quickstart"),
         (["inject", "--intervention", "nosuch"], b"nosuch"),
+        (["inject", "--intervention", "nosuch.py"], b"nosuch.py"),
+        (["inject", "--intervention", "nosuch.json"], b"nosuch.json"),
+        (["inject", "--intervention", "mul_facts", "--restore", "--audit", "nosuch.json"], b"nosuch.json"),
+        (["inject", "--intervention", "mul_facts", "--restore", "--audit", "a.html"], b"a.html"),
+        (["coverage", "--intervention", "mul_facts", "--data", "/nonexistent"], b"/nonexistent"),
+        (["coverage", "--intervention", "mul_facts", "--data", "."], b"no document"),
+        (["mine", "nosuch.py", "--out", "a.json"], b"nosuch.py"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments: list[str], named: bytes, tmp_path: Path) -> None:
@@ -165,3 +172,51 @@ def test_inject_and_restore_are_inverse_on_bytes(tmp_path: Path) -> None:
     canonical = vocablab("inject", "--intervention", "mul_facts", "--restore", stdin=b"so <MUL_6_9_54>")
     assert canonical.stdout == b"so 6 * 9 = 54"
     assert b"1 tokens restored" in canonical.stderr
+
+
+def test_a_file_of_ones_own_declares_an_intervention(tmp_path: Path) -> None:
+    (tmp_path / "none.py").write_text("x = 1\n")
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "wrong.py").write_text("def intervention():\n    return 3\n")
+    for name, words in (("none", b"no function"), ("broken", b"ZeroDivisionError"), ("wrong", b"gives a int")):
+        done = vocablab("inject", "--intervention", f"./{name}.py", cwd=tmp_path)
+        assert done.returncode == 2
+        assert words in done.stderr
+    (tmp_path / "rule.json").write_text('{"type": "FactTokens", "weak": true}')
+    done = vocablab("inject", "--intervention", "rule.json", stdin=b"6 * 9", cwd=tmp_path)
+    assert done.stdout == b"<MUL_6_9_54>"
+
+
+def test_mined_code_is_an_intervention(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("import numpy as np\n" + "x = np.zeros(3)\n" * 30)
+    (tmp_path / "b.py").write_text("y = np.zeros(4)\nz = other.thing(4)\n")
+    mined = vocablab("mine", "a.py", "--held-out", "b.py", "--out", "code.json", cwd=tmp_path)
+    assert mined.returncode == 0, mined.stderr
+    assert b"1 idioms from 1 files cover 54" in mined.stdout
+    assert b"They cover 25.7% of 1 held-out files" in mined.stdout
+    done = vocablab("inject", "--intervention", "code.json", stdin=b"np.zeros(9)", cwd=tmp_path)
+    assert done.stdout == b"<CODE_0_np.zeros>9)"
+    again = vocablab("mine", "a.py", "--out", "code.json", cwd=tmp_path)
+    assert again.returncode == 2
+    assert b"nothing is overwritten" in again.stderr
+    leak = vocablab("mine", "a.py", "--held-out", "a.py", "--out", "other.json", cwd=tmp_path)
+    assert leak.returncode == 2
+    assert b"held out must not be" in leak.stderr
+
+
+def test_coverage_of_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    answer = "She has <<6*9=54>>54 eggs.\\n#### 54"
+    row = '{"question": "How many?", "answer": "%s"}\n' % answer
+    (tmp_path / "gsm8k/test.jsonl").write_text(row * 1319)
+    (tmp_path / "my corpus.txt").write_text("7*8=56, and nothing else")
+    done = vocablab("coverage", "--data", ".", "--intervention", "mul_facts", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["corpora"]["my corpus.txt"]["sites"] == 1
+    assert found["ceilings"]["GSM8K test"]["problems_share"] == 1.0
+    shown = vocablab("coverage", "--data", ".", "--intervention", "mul_facts", cwd=tmp_path).stdout.decode()
+    assert "my corpus.txt" in shown
+    assert "covers 1,319 of 1,319 calculator steps (100.0%)" in shown
+    prose = vocablab("coverage", "--intervention", "digits", cwd=tmp_path).stdout.decode()
+    assert "generated prose" in prose

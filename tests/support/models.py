@@ -11,4 +11,6 @@ TEXT = "The answer is 54 apples. User: how many?\nAssistant: 6 * 9 = 54. Grüße
 def make_codec(intervention: Intervention) -> Codec:
     """A small vocabulary with some padding ids."""
     base = TrainedBPE(300).build([TEXT] * 4)
-    return Codec(Vocabulary(base, intervention.tokens(), padded(300 + 45)), intervention)
+    return Codec(
+        Vocabulary(base, intervention.tokens(), padded(300 + max(45, len(intervention.tokens())))), intervention
+    )

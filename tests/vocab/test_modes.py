@@ -12,7 +12,7 @@ from vocablab.vocab.code_tokens import CodeTokens, code_coverage, mine_idioms
 from vocablab.vocab.controls import CounterfactualFacts, PauseToken, PlainTextFacts, ShuffledMeaning, WidenedModel
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
 from vocablab.vocab.fact_tokens import FactTokens
-from vocablab.vocab.inject import audit, inject, restore
+from vocablab.vocab.inject import inject, restore, side_record
 from vocablab.vocab.intervention import Intervention
 
 TEXT = "So 6*9=54, 7 x 8 = 56; bare 3 * 4, a 4x4 truck, cost $<<2*3=6>>6 and 6 * 9 = 55."
@@ -53,7 +53,7 @@ TEXT = "So 6*9=54, 7 x 8 = 56; bare 3 * 4, a 4x4 truck, cost $<<2*3=6>>6 and 6 *
 def test_what_each_arm_reads(rule: Intervention, expected: str) -> None:
     changed = inject(TEXT, rule, "doc")
     assert changed.text == expected
-    assert restore(changed.text, rule, audit(TEXT, changed)["replacements"]) == TEXT
+    assert restore(changed.text, rule, side_record(changed)) == TEXT
     assert rule.changes_text == (expected != TEXT)
 
 
@@ -114,7 +114,7 @@ def test_digits(rule: Intervention, text: str, expected: str) -> None:
 def test_digits_are_lossless_and_stable(text: str, size: int, right: bool) -> None:
     for rule in (DigitTokens(4), Chunked(size, right), Hybrid(FactTokens(), Chunked(size, right))):
         changed = inject(text, rule)
-        assert restore(changed.text, rule, audit(text, changed)["replacements"]) == text
+        assert restore(changed.text, rule, side_record(changed)) == text
         assert inject(changed.text, rule).text == changed.text
         assert all(s.replacement in rule.tokens() for s in changed.spans)
 
@@ -133,7 +133,7 @@ def test_code_is_mined_and_replaced() -> None:
         "<CODE_1_def_init_self_x>": 5,
     }
     assert "mynp.zeros(2)" in changed.text
-    assert restore(changed.text, rule, audit(CODE, changed)["replacements"]) == CODE
+    assert restore(changed.text, rule, side_record(changed)) == CODE
     assert inject(changed.text, rule).text == changed.text
     assert code_coverage([CODE], rule.idioms) == pytest.approx((10 * 9 + 5 * 22) / len(CODE))
     with pytest.raises(UserError, match="no call"):

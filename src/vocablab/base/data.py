@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,9 @@ def read_rows(data_set: DataSet, directory: Path | None) -> list[dict[str, Any]]
 
 
 def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a ``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.json`` (a list) or ``.parquet`` file, in order.
+    """Rows of a ``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.json`` or ``.parquet`` file, in order.
+
+    A ``.json`` file holds a list of objects, or objects one after another.
 
     Raises:
         UserError: naming file and line for a malformed line, and the file for a truncated one.
@@ -111,7 +114,7 @@ def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
             return
         if path.suffix == ".json":
-            yield from _checked_list(json.loads(path.read_text(encoding="utf-8")), path)
+            yield from _objects(path.read_text(encoding="utf-8"), path)
             return
         # pyarrow says "Truncated compressed stream" where the zstandard package ends silently.
         with pa.input_stream(str(path), compression="detect") as stream:
@@ -120,10 +123,23 @@ def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise UserError(f"{path} is truncated or damaged: {str(error).splitlines()[0]}.") from None
 
 
-def _checked_list(value: Any, path: Path) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+def _skip_space(text: str, position: int) -> int:
+    found = re.compile(r"\s*").match(text, position)
+    assert found is not None
+    return found.end()
+
+
+def _objects(text: str, path: Path) -> list[dict[str, Any]]:
+    decoder, values = json.JSONDecoder(), []
+    position = _skip_space(text, 0)
+    while position < len(text):
+        value, position = decoder.raw_decode(text, position)
+        values.append(value)
+        position = _skip_space(text, position)
+    rows = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+    if not all(isinstance(row, dict) for row in rows):
         raise UserError(f"{path} is not a list of objects.")
-    return value
+    return rows
 
 
 def _json_lines(stream: Any, path: Path) -> Iterator[dict[str, Any]]:

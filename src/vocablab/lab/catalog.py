@@ -1,15 +1,13 @@
 """Finding studies: the built-in ones by name, a user's own by path."""
 
 import importlib
-import importlib.util
 import pkgutil
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 from vocablab.base.config import from_json, override, to_json
 from vocablab.base.errors import UserError
+from vocablab.base.modules import load_file
 from vocablab.lab.study import Study
 
 BUILT_IN = "vocablab.studies"
@@ -45,25 +43,7 @@ def load_module(source: str) -> ModuleType:
     """
     if not source.endswith(".py"):
         return importlib.import_module(source)
-    path = Path(source).resolve()
-    if not path.exists():
-        raise UserError(f"there is no study file {source}.")
-    name = f"vocablab_user_study_{path.stem.replace('-', '_')}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except Exception as error:  # a user's file can fail in any way; say where rather than dump a traceback
-        del sys.modules[name]
-        raise UserError(f"the study file {source} does not run: {type(error).__name__}: {error}.") from None
-    return module
+    return load_file(source, "study")
 
 
 def source_of(name: str) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
+from vocablab.lab.coverage_command import coverage_command, mine_command
 from vocablab.lab.inject_command import inject_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -128,6 +129,8 @@ def doctor(runs: Runs = Path("runs"), data: Data = None, as_json: AsJson = False
 
 
 app.command("inject")(inject_command)
+app.command("coverage")(coverage_command)
+app.command("mine")(mine_command)
 
 
 def _device(name: str) -> str:

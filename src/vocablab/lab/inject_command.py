@@ -6,38 +6,37 @@ from typing import Annotated
 
 import typer
 
-from vocablab.base.errors import UserError
-from vocablab.base.files import read_json, write_json_atomically
-from vocablab.vocab.inject import audit as make_audit
+from vocablab.vocab.audit import audit as make_audit
+from vocablab.vocab.audit import read_side_record, write_audit
 from vocablab.vocab.inject import inject, restore_canonical
 from vocablab.vocab.inject import restore as restore_exactly
-from vocablab.vocab.interventions import named_interventions
+from vocablab.vocab.interventions import choose_intervention
+
+InterventionName = Annotated[
+    str, typer.Option("--intervention", help="A name such as mul_facts, or a .py or .json file that declares one.")
+]
 
 
 def inject_command(
-    intervention: Annotated[str, typer.Option("--intervention", help="Name of the intervention, such as mul_facts.")],
+    intervention: InterventionName,
     audit: Annotated[
         Path | None,
-        typer.Option("--audit", help="Write counts, samples and the side record here; with --restore, read it."),
+        typer.Option("--audit", help="Write the audit here (.html, .json or .jsonl); with --restore, read it."),
     ] = None,
     restore: Annotated[bool, typer.Option("--restore", help="Take the intervention back.")] = False,
 ) -> None:
-    """Apply an intervention to the text on standard input. Restoring is byte-exact with the --audit file;
+    """Apply an intervention to the text on standard input. Restoring is byte-exact with a .json or .jsonl audit;
     without one each token becomes its canonical text."""
-    known = named_interventions()
-    if intervention not in known:
-        raise UserError(f"--intervention {intervention}: unknown; there is {', '.join(known)}.")
-    rule = known[intervention]
+    rule = choose_intervention(intervention)
     # Bytes that are no UTF-8 travel as lone surrogates and come out as they went in.
     text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
     if not restore:
         injected = inject(text, rule, "stdin")
         if audit is not None:
-            # ASCII escapes keep surrogates of invalid input bytes writable.
-            write_json_atomically(audit, _escaped(make_audit(text, injected)))
+            write_audit(make_audit(text, injected, rule), audit)
         out = injected.text
     elif audit is not None:
-        out = restore_exactly(text, rule, read_json(audit, "the audit file")["replacements"])
+        out = restore_exactly(text, rule, read_side_record(audit))
     else:
         out, number = restore_canonical(text, rule)
         print(
@@ -46,11 +45,3 @@ def inject_command(
         )
     sys.stdout.buffer.write(out.encode("utf-8", "surrogateescape"))
     sys.stdout.buffer.flush()
-
-
-def _escaped(value: dict[str, object]) -> dict[str, object]:
-    """The audit with the surrogates in its samples made printable; positions and forms hold none."""
-    samples = value["samples"]
-    assert isinstance(samples, list)
-    printable = [{k: v.encode("utf-8", "backslashreplace").decode() for k, v in s.items()} for s in samples]
-    return {**value, "samples": printable}

@@ -43,13 +43,13 @@ class GSM8K(Task):
                 gold=" " + row["answer"],
                 answer=strict_answer(row["answer"]),
             )
-            for index, row in evenly(_rows(TEST, data), self.limit)
+            for index, row in evenly(rows(TEST, data), self.limit)
         ]
 
     def examples(self, data: Path | None) -> list[Example]:
         return [
             Example(f"gsm8k/train/{index}", chat_prompt(row["question"]), " " + row["answer"])
-            for index, row in evenly(_rows(TRAIN, data), self.train_limit)
+            for index, row in evenly(rows(TRAIN, data), self.train_limit)
         ]
 
     def grade(self, item: Item, output: str) -> Grade:
@@ -68,9 +68,14 @@ def evenly(rows: list[dict[str, Any]], limit: int | None) -> list[tuple[int, dic
     return [(i * len(rows) // limit, rows[i * len(rows) // limit]) for i in range(limit)]
 
 
-def _rows(part: DataSet, data: Path | None) -> list[dict[str, Any]]:
-    rows = read_rows(part, data)
-    for number, row in enumerate(rows, 1):
+def rows(part: DataSet, data: Path | None) -> list[dict[str, Any]]:
+    """All rows of one part, each with a ``question`` and a worked ``answer``.
+
+    Raises:
+        UserError: if the part is missing or incomplete, or a row has not both.
+    """
+    found = read_rows(part, data)
+    for number, row in enumerate(found, 1):
         if not isinstance(row.get("question"), str) or not isinstance(row.get("answer"), str):
             raise UserError(f"{part.title}: row {number} has no question or no answer.")
-    return rows
+    return found

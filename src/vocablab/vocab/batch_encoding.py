@@ -44,22 +44,21 @@ class EncodedBatch:
 class BatchEncoder:
     """The base tokenizer for many texts that hold no lone surrogate."""
 
-    def __init__(self, base: Tokenizer, *, cores: int | None = None) -> None:
+    def __init__(self, base: Tokenizer) -> None:
         """Prepare the fast tokenizer, if it is installed.
 
         Args:
             base: a byte-level BPE without added tokens.
-            cores: 1 to stay on the calling thread, else all cores (in a worker process, always one).
         """
         self._base = base
-        self._parallel = False if cores == 1 else None
         try:
             self._fast: Any = import_module("gigatoken").Tokenizer.from_json(base.to_str())
         except ImportError:
             self._fast = None
 
     def encode(self, texts: list[str]) -> EncodedBatch:
-        """Ids of `texts`, those of ``base.encode(text, add_special_tokens=False)``.
+        """Ids of `texts`, those of ``base.encode(text, add_special_tokens=False)``. On all cores, or, in a worker
+        process of `multiprocessing`, on one.
 
         Raises:
             UnicodeEncodeError: for a lone surrogate.
@@ -73,7 +72,7 @@ class BatchEncoder:
             quick = list(texts)
             for i in slow:
                 quick[i] = ""
-        layout = self._fast.encode_batch(quick, parallel=self._parallel).layout
+        layout = self._fast.encode_batch(quick).layout
         offsets = np.asarray(layout.offsets.data, dtype=np.int64)
         found = EncodedBatch(np.asarray(layout.content.data).astype(np.int32)[: offsets[-1]], offsets)
         if not slow:

@@ -1,5 +1,11 @@
 """The interventions by the names that the command line and the documents use."""
 
+from pathlib import Path
+
+from vocablab.base.config import from_json
+from vocablab.base.errors import UserError
+from vocablab.base.files import read_json
+from vocablab.base.modules import load_file
 from vocablab.facts.families import Addition, CircleArea, Division, Multiplication, Rhyme, Squares, Subtraction
 from vocablab.vocab.code_tokens import CodeTokens
 from vocablab.vocab.controls import CounterfactualFacts, PauseToken, PlainTextFacts, ShuffledMeaning, WidenedModel
@@ -19,9 +25,36 @@ __all__ = [
     "PlainTextFacts",
     "ShuffledMeaning",
     "WidenedModel",
+    "choose_intervention",
     "named_interventions",
     "rhyme_tokens",
 ]
+
+
+def choose_intervention(name: str) -> Intervention:
+    """The intervention that a user named, or declared in a file of their own.
+
+    Args:
+        name: one of `named_interventions`; or the path of a ``.py`` file with a function ``intervention()``; or the
+            path of a ``.json`` file that describes one, such as the ``intervention.json`` of an exported model.
+
+    Raises:
+        UserError: if there is none, or the file does not declare one.
+    """
+    if name.endswith(".json"):
+        return from_json(Intervention, read_json(Path(name), "the intervention"), name)
+    if name.endswith(".py"):
+        module = load_file(name, "intervention")
+        if not hasattr(module, "intervention"):
+            raise UserError(f"{name} declares no function intervention().")
+        found = module.intervention()
+        if not isinstance(found, Intervention):
+            raise UserError(f"{name}: intervention() gives a {type(found).__name__}, not an intervention.")
+        return found
+    known = named_interventions()
+    if name not in known:
+        raise UserError(f"--intervention {name}: unknown; there is {', '.join(known)}, or give a .py or .json file.")
+    return known[name]
 
 
 def rhyme_tokens(mode: str = "replace", *, ordered: bool = False) -> FactTokens:

@@ -1,0 +1,42 @@
+"""What the documents say, done."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vocablab.vocab.interventions import choose_intervention, named_interventions
+
+ROOT = Path(__file__).parents[1]
+HOW_TO = (ROOT / "docs/how-to-new-family.md").read_text(encoding="utf-8")
+INTERVENTIONS = (ROOT / "docs/interventions.md").read_text(encoding="utf-8")
+
+
+def test_a_new_family_takes_under_fifteen_lines(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", HOW_TO, flags=re.S)
+    assert len(code.strip().split("\n")) < 15
+    (tmp_path / "cubes.py").write_text(code, encoding="utf-8")
+    given, expected = re.findall(r'\$ echo "([^"]*)" \| vocablab inject --intervention ./cubes.py\n(.*)', HOW_TO)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", "from vocablab.lab.cli import main; main()", "inject", "--intervention", "./cubes.py"],
+        input=given.encode(), capture_output=True, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    assert done.stdout.decode() == expected
+    rule = choose_intervention(str(tmp_path / "cubes.py"))
+    for text in re.findall(r"`([^`]*3\^3 = 27[^`]*)`", HOW_TO):
+        assert not rule.spans(text, "")
+        assert rule.near_misses(text)
+
+
+@pytest.mark.parametrize("name", named_interventions())
+def test_every_intervention_is_in_the_list(name: str) -> None:
+    assert f"`{name}`" in INTERVENTIONS
+
+
+def test_the_readme_python_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.S)
+    exec(code, {})
+    assert capsys.readouterr().out.strip() == code.strip().split("# ")[-1]
