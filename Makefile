@@ -16,8 +16,8 @@ slow: $(VENV)/.installed-dev
 
 # Everything a contributor must pass: lint, types, import contracts, tests.
 check: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest

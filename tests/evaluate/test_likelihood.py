@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from support.models import TEXT, make_codec
 from vocablab.base.errors import RunError
 from vocablab.corpus.lost_form import FormCode
 from vocablab.evaluate.likelihood import score_continuations, score_documents
-from vocablab.evaluate.model import Loaded
+from vocablab.evaluate.model import Loaded, load
+from vocablab.export.hugging_face import export
+from vocablab.model.gpt2 import GPT2Config
 from vocablab.vocab.intervention import NoChange
+from vocablab.vocab.interventions import named_interventions
 
 PAIRS = [
     ("a", "The answer is", " 54 apples."),
@@ -115,3 +119,21 @@ def test_a_continuation_longer_than_the_context_is_refused(loaded: Loaded) -> No
     # A long prompt is cut instead.
     (found,) = score_continuations(loaded, [("long", TEXT * 5, " again")], 1)
     assert found.bits > 0
+
+
+@pytest.mark.parametrize("name", named_interventions())
+def test_documents_in_every_mode_cost_each_token_once_and_every_lost_form(name: str, tmp_path: Path) -> None:
+    """Rule 5 in all modes: the bits of a document are those of its tokens, asked for one at a time, and of its forms."""
+    codec = make_codec(named_interventions()[name])
+    model = GPT2Config(1, 2, 16, 64).build(codec.vocabulary.padded_size, 0)
+    export(model, codec, tmp_path)
+    FormCode(Counter({"{a} * {b} = {c}": 6, "{a}*{b}={c}": 2})).save(tmp_path)
+    loaded = load(tmp_path, tmp_path, "cpu")
+    text = "So 9*6=54, 3 + 4 = 7, 7^2 = 49, 六九五十四 é."
+    (found,) = score_documents(loaded, [("d", text)], 2)
+    eos = codec.vocabulary.eos_id
+    ids = [eos, *map(int, codec.encode(text, "d").ids), eos]
+    spans = codec.intervention.spans(text, "d")
+    assert found.bits == pytest.approx(one_by_one(loaded, ids, 1) + loaded.forms.bits(spans), rel=1e-4)
+    assert found.raw_bytes == len(text.encode())
+    assert found.n_tokens == len(ids) - 1

@@ -1,9 +1,9 @@
 """One arm per kind of intervention, each a model of one small block: whatever can be injected can be studied."""
 
 from dataclasses import replace
+from pathlib import Path
 
-import tiny_study
-
+from vocablab.base.modules import load_file
 from vocablab.facts.families import formula
 from vocablab.lab.study import Study
 from vocablab.vocab.interventions import (
@@ -24,7 +24,7 @@ OWN = formula("TWICE", [range(1, 10), range(2, 3)], lambda a, b: a * b, ["{a} * 
 
 def study() -> Study:
     """The study."""
-    tiny = tiny_study.study()
+    tiny: Study = load_file(str(Path(__file__).with_name("tiny_study.py")), "study").study()
     facts = FactTokens()
     annotated = FactTokens(mode="annotate")
     arms = {

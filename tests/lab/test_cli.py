@@ -207,7 +207,7 @@ def test_mined_code_is_an_intervention(tmp_path: Path) -> None:
 def test_coverage_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "gsm8k").mkdir()
     answer = "She has <<6*9=54>>54 eggs.\\n#### 54"
-    row = '{"question": "How many?", "answer": "%s"}\n' % answer
+    row = f'{{"question": "How many?", "answer": "{answer}"}}\n'
     (tmp_path / "gsm8k/test.jsonl").write_text(row * 1319)
     (tmp_path / "my corpus.txt").write_text("7*8=56, and nothing else")
     done = vocablab("coverage", "--data", ".", "--intervention", "mul_facts", "--json", cwd=tmp_path)

@@ -79,7 +79,7 @@ def test_a_damaged_record_is_one_sentence(content: str, tmp_path: Path) -> None:
         if content == "" and suffix == ".jsonl":
             assert read_side_record(path) == []
             continue
-        with pytest.raises(UserError, match="damaged|not JSON"):
+        with pytest.raises(UserError, match=r"damaged|not JSON"):
             read_side_record(path)
-    with pytest.raises(UserError, match="no audit file|there is no"):
+    with pytest.raises(UserError, match=r"there is no"):
         read_side_record(tmp_path / "none.jsonl")

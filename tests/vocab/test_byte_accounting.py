@@ -24,8 +24,8 @@ RULES: dict[str, Intervention] = {
     "rhyme and facts": Hybrid(FactTokens(Rhyme()), FactTokens()),
 }
 PARTS = st.sampled_from(
-    ["6*9=54", "9 × 6 = 54", "<<2*4=8>>8", "六九五十四", "3^3 = 27", "7^2 = 49", "np.zeros(", "def main():", "12", "1,234",
-     "3 + 4 = 7", "π * 2^2 = 4π", "<MUL_6_9_54>", "é", "\ud800", "\n", " ", ", ", "$", "🜨"]
+    ["6*9=54", "9 × 6 = 54", "<<2*4=8>>8", "六九五十四", "3^3 = 27", "7^2 = 49", "np.zeros(", "def main():", "12",
+     "1,234", "3 + 4 = 7", "π * 2^2 = 4π", "<MUL_6_9_54>", "é", "\ud800", "\n", " ", ", ", "$", "🜨"]
 )  # fmt: skip
 TEXTS = st.lists(PARTS | st.text(max_size=4), max_size=10).map("".join)
 
@@ -37,7 +37,7 @@ def codec(name: str) -> Codec:
 
 def raw_bytes(text: str, ends: np.ndarray) -> list[bytes]:
     """The raw bytes that each token stands for."""
-    starts = [0, *ends[:-1]]
+    starts = np.concatenate([[0], ends])[:-1].astype(int)
     return [text[a:b].encode("utf-8", "surrogatepass") for a, b in zip(starts, ends, strict=True)]
 
 

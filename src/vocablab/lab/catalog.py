@@ -46,6 +46,22 @@ def load_module(source: str) -> ModuleType:
     return load_file(source, "study")
 
 
+def declared(source: str) -> tuple[dict[str, Study], str]:
+    """The presets of a study, and its docstring.
+
+    A worker process asks for them too, although it gets the study as JSON: what a study file imports or defines only
+    when its function runs must exist there as well.
+
+    Raises:
+        UserError: if there is no such study, or its file does not run.
+    """
+    module = load_module(source)
+    if not hasattr(module, "study"):
+        raise UserError(f"{source} declares no function study().")
+    presets = module.presets() if hasattr(module, "presets") else {"default": module.study()}
+    return presets, (module.__doc__ or "").strip()
+
+
 def source_of(name: str) -> str:
     """Module name or path for what a user typed.
 
@@ -68,10 +84,7 @@ def choose(name: str, preset: str | None = None, overrides: tuple[str, ...] = ()
         UserError: naming the study, preset or field that is wrong.
     """
     source = source_of(name)
-    module = load_module(source)
-    if not hasattr(module, "study"):
-        raise UserError(f"{source} declares no function study().")
-    presets = module.presets() if hasattr(module, "presets") else {"default": module.study()}
+    presets, docstring = declared(source)
     wanted = preset or next(iter(presets))
     if wanted not in presets:
         raise UserError(f"study {name} has no preset '{wanted}'; it has {', '.join(presets)}.")
@@ -87,4 +100,4 @@ def choose(name: str, preset: str | None = None, overrides: tuple[str, ...] = ()
                 study = override(study, f"arms.{index}.{path}", value)
         else:
             study = override(study, path, value)
-    return Chosen(study, source, wanted, (module.__doc__ or "").strip(), overrides)
+    return Chosen(study, source, wanted, docstring, overrides)

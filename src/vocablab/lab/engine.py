@@ -14,7 +14,7 @@ from typing import Any
 from vocablab.base.config import from_json, to_json
 from vocablab.base.errors import RunError
 from vocablab.base.files import exclusive
-from vocablab.lab.catalog import load_module
+from vocablab.lab.catalog import declared
 from vocablab.lab.stages import Place, RunContext, make_vocabulary, run_stages
 from vocablab.lab.study import Study
 
@@ -120,7 +120,7 @@ def _die_with(parent: int) -> None:
 
 
 def _work(packed: dict[str, Any], place: Place, job: Job) -> list[str]:
-    load_module(_source)
+    declared(_source)
     study: Study = from_json(Study, packed)
     report = _Reporter(job)
     context = RunContext(study, study.arm(job.arm), job.seed, place, report)
@@ -143,5 +143,5 @@ class _Reporter:
 
 def make_shared(study: Study, source: str, place: Place) -> None:
     """Make what all runs of a study share, in this process."""
-    load_module(source)
+    declared(source)
     make_vocabulary(study, place)
