@@ -123,7 +123,7 @@ def test_a_continuation_longer_than_the_context_is_refused(loaded: Loaded) -> No
 
 @pytest.mark.parametrize("name", named_interventions())
 def test_documents_in_every_mode_cost_each_token_once_and_every_lost_form(name: str, tmp_path: Path) -> None:
-    """Rule 5 in all modes: the bits of a document are those of its tokens, asked for one at a time, and of its forms."""
+    """Rule 5 in all modes: a document costs the bits of its tokens, asked for one at a time, and of its forms."""
     codec = make_codec(named_interventions()[name])
     model = GPT2Config(1, 2, 16, 64).build(codec.vocabulary.padded_size, 0)
     export(model, codec, tmp_path)

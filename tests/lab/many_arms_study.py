@@ -35,7 +35,7 @@ def study() -> Study:
         "digits": DigitTokens(),
         "chunked": Chunked(),
         "hybrid": Hybrid(facts, DigitTokens()),
-        "code": CodeTokens(("The answer is", "Total")),
+        "code": CodeTokens(("read from the table:", "In the morning")),
         "own": FactTokens(OWN),
         "plain": PlainTextFacts(facts),
         "sham": ShuffledMeaning(annotated),

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.models import make_codec
 
-from vocablab.facts.families import Rhyme, formula
+from vocablab.facts.families import formula
 from vocablab.vocab.code_tokens import CodeTokens
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.inject import inject, restore, side_record
 from vocablab.vocab.intervention import Intervention
-from vocablab.vocab.interventions import FactTokens, Hybrid, ShuffledMeaning, named_interventions
+from vocablab.vocab.interventions import FactTokens, Hybrid, RhymeTokens, ShuffledMeaning, named_interventions
 
 RULES: dict[str, Intervention] = {
     **named_interventions(),
@@ -21,7 +21,7 @@ RULES: dict[str, Intervention] = {
     "annotated sham": ShuffledMeaning(FactTokens(mode="annotate")),
     "cubes": FactTokens(formula("CUBE", [range(1, 9)], lambda a: a**3, ["{a}^3 = {c}"])),
     "code": CodeTokens(("np.zeros(", "def main():")),
-    "rhyme and facts": Hybrid(FactTokens(Rhyme()), FactTokens()),
+    "rhyme and facts": Hybrid(RhymeTokens(), FactTokens()),
 }
 PARTS = st.sampled_from(
     ["6*9=54", "9 × 6 = 54", "<<2*4=8>>8", "六九五十四", "3^3 = 27", "7^2 = 49", "np.zeros(", "def main():", "12",

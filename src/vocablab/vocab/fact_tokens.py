@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from vocablab.base.errors import UserError
 from vocablab.base.random_streams import unit_interval
 from vocablab.facts.fact import Fact
-from vocablab.facts.families import Family, Multiplication
+from vocablab.facts.families import Family, Multiplication, Rhyme
 from vocablab.vocab.finder import Finder, Site
 from vocablab.vocab.forms import (
     answer_comes_last,
@@ -103,6 +103,14 @@ class FactTokens(Intervention):
             form = form_of(text, end, site.end, site.numbers, site.swapped)
             spans.append(Span(end, site.end, answer_text(self.family, site.fact), False, key, form))
         return spans
+
+
+@dataclass(frozen=True)
+class RhymeTokens(FactTokens):
+    """One token per line of 九九, the multiplication rhyme, as Chinese texts state it."""
+
+    family: Family = Rhyme()
+    """The rhyme."""
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,11 @@ from vocablab.base.config import from_json
 from vocablab.base.errors import UserError
 from vocablab.base.files import read_json
 from vocablab.base.modules import load_file
-from vocablab.facts.families import Addition, CircleArea, Division, Multiplication, Rhyme, Squares, Subtraction
+from vocablab.facts.families import Addition, CircleArea, Division, Multiplication, Squares, Subtraction
 from vocablab.vocab.code_tokens import CodeTokens
 from vocablab.vocab.controls import CounterfactualFacts, PauseToken, PlainTextFacts, ShuffledMeaning, WidenedModel
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
-from vocablab.vocab.fact_tokens import FactTokens
+from vocablab.vocab.fact_tokens import FactTokens, RhymeTokens
 from vocablab.vocab.intervention import Intervention, NoChange
 
 __all__ = [
@@ -23,11 +23,11 @@ __all__ = [
     "NoChange",
     "PauseToken",
     "PlainTextFacts",
+    "RhymeTokens",
     "ShuffledMeaning",
     "WidenedModel",
     "choose_intervention",
     "named_interventions",
-    "rhyme_tokens",
 ]
 
 
@@ -57,11 +57,6 @@ def choose_intervention(name: str) -> Intervention:
     return known[name]
 
 
-def rhyme_tokens(mode: str = "replace", *, ordered: bool = False) -> FactTokens:
-    """The tokens of 九九 for Chinese text."""
-    return FactTokens(Rhyme(), ordered=ordered, mode=mode)
-
-
 def named_interventions() -> dict[str, Intervention]:
     """The interventions that have a name on the command line."""
     facts = FactTokens()
@@ -79,7 +74,7 @@ def named_interventions() -> dict[str, Intervention]:
         "div_facts": FactTokens(Division()),
         "square_facts": FactTokens(Squares()),
         "circle_facts": FactTokens(CircleArea()),
-        "rhyme": rhyme_tokens(),
+        "rhyme": RhymeTokens(),
         "digits": DigitTokens(),
         "chunked_right": Chunked(right_to_left=True),
         "chunked_left": Chunked(right_to_left=False),
