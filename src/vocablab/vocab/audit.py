@@ -132,6 +132,7 @@ code { font: 13px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sa
   white-space: pre-wrap; overflow-wrap: anywhere; }
 .token { white-space: nowrap; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+details { margin-top: 28px; }
 mark { background: #fff0c2; border-radius: 3px; padding: 0 2px; } mark.new { background: #d5efe4; }
 i { color: #8a93a3; font-style: normal; }
 """

@@ -107,7 +107,11 @@ def _is_operator_before(line: str) -> bool:
 
 
 def _ends_a_clause(line: str) -> bool:
-    """A colon after a word introduces a fact; a time or a ratio has a digit before it. Likewise ``wow!``."""
+    """A colon after a word introduces a fact; a time or a ratio has a digit before it. Likewise ``wow!``, and the
+    end of a bold heading (``**Answer:**``)."""
+    if line.endswith((":**", ".**", "!**")):
+        line = line[:-2]
+        return line[-2:-1].isalpha()
     return line[-1] in ":!" and len(line) > 1 and line[-2].isalpha()
 
 
