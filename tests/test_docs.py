@@ -1,11 +1,10 @@
 """What the documents say, done."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.shell import vocablab
 
 from vocablab.vocab.interventions import choose_intervention, named_interventions
 
@@ -19,10 +18,7 @@ def test_a_new_family_takes_under_fifteen_lines(tmp_path: Path) -> None:
     assert len(code.strip().split("\n")) < 15
     (tmp_path / "cubes.py").write_text(code, encoding="utf-8")
     given, expected = re.findall(r'\$ echo "([^"]*)" \| vocablab inject --intervention ./cubes.py\n(.*)', HOW_TO)[0]
-    done = subprocess.run(
-        [sys.executable, "-c", "from vocablab.lab.cli import main; main()", "inject", "--intervention", "./cubes.py"],
-        input=given.encode(), capture_output=True, cwd=tmp_path, check=True,
-    )  # fmt: skip
+    done = vocablab("inject", "--intervention", "./cubes.py", stdin=given.encode(), cwd=tmp_path)
     assert done.stdout.decode() == expected
     rule = choose_intervention(str(tmp_path / "cubes.py"))
     for text in re.findall(r"`([^`\n]*3\^3 = 27[^`\n]+)`|`([^`\n]+3\^3 = 27)`", HOW_TO):

@@ -1,7 +1,6 @@
 """The command line, end to end, on a study of seconds: as a user's shell sees it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,17 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from support.shell import vocablab
 
 HERE = Path(__file__).parent
 STUDY = str(HERE / "tiny_study.py")
 DATA = HERE.parents[1].parent / "shared" / "data"
-
-
-def vocablab(*arguments: str, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"}
-    environment.pop("VOCABLAB_DATA", None)
-    command = [sys.executable, "-c", "from vocablab.lab.cli import main; main()", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, check=False, cwd=cwd, env=environment)
 
 
 def scores(runs: Path) -> dict[str, list[dict[str, object]]]:

@@ -4,11 +4,20 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from test_cli import HERE, vocablab
+from support.shell import vocablab
 
 
 def test_every_kind_of_intervention_can_be_studied(tmp_path: Path) -> None:
-    done = vocablab("run", str(HERE / "many_arms_study.py"), "--runs", str(tmp_path), "--jobs", "2", "--device", "cpu")
+    done = vocablab(
+        "run",
+        str(Path(__file__).with_name("many_arms_study.py")),
+        "--runs",
+        str(tmp_path),
+        "--jobs",
+        "2",
+        "--device",
+        "cpu",
+    )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     records = [json.loads(path.read_text()) for path in tmp_path.glob("many-arms/*/seed0/*/record.json")]
     assert len(records) == 15 * 5
