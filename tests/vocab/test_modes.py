@@ -119,6 +119,33 @@ def test_digits_are_lossless_and_stable(text: str, size: int, right: bool) -> No
         assert all(s.replacement in rule.tokens() for s in changed.spans)
 
 
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.sampled_from(
+    ["<<2*3=6>>6", "6*9=54", "six times nine is fifty-four", "12", "np.zeros(", "def f(a):", " ", ",", ".", "<", ">",
+     '"', "$", "(", "-", "\n", "六九五十四", "1,234"]
+)).map("".join))  # fmt: skip
+def test_hybrids_of_all_kinds_are_reversible_and_stable(text: str) -> None:
+    facts, code = FactTokens(), CodeTokens(("np.zeros(", "def f(a):"))
+    asking = FactTokens(mode="operands")
+    for rule in (
+        Hybrid(code, asking),
+        Hybrid(PlainTextFacts(asking), Hybrid(code, PlainTextFacts(FactTokens(Rhyme())))),
+        Hybrid(FactTokens(mode="annotate"), DigitTokens()),
+        Hybrid(FactTokens(Rhyme()), Hybrid(FactTokens(weak=True), DigitTokens(3))),
+        Hybrid(PauseToken(facts), Chunked(2)),
+    ):
+        changed = inject(text, rule)
+        assert restore(changed.text, rule, side_record(changed)) == text
+        assert inject(changed.text, rule).text == changed.text
+
+
+def test_plain_text_of_the_first_is_left_to_it() -> None:
+    rule = Hybrid(PlainTextFacts(), DigitTokens())
+    changed = inject("9*6=54 of 12", rule)
+    assert changed.text == "6 * 9 = 54 of [1:tens][2:ones]"
+    assert restore(changed.text, rule, side_record(changed)) == "9*6=54 of 12"
+
+
 CODE = "import numpy as np\ndef __init__(self, x):\n    a = np.zeros(3) + np.zeros(4)\n    mynp.zeros(2)\n" * 5
 
 

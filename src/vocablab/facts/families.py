@@ -276,7 +276,7 @@ class Formula(Family):
         operands = set(OPERANDS[: len(self.table[0].operands)])
         for form in (*self.written, *self.asked):
             self._check(form, operands | {ANSWER} if form in self.written else operands)
-        if not self.written or "(" in self.written[0] or ":" in self.written[0]:
+        if not self.written or "(" in self.written[0] or any(s for _, s in _PLACEHOLDER.findall(self.written[0])):
             raise UserError(
                 f"formula {self.table[0].relation}: the first form is canonical: digits only, no alternatives."
             )

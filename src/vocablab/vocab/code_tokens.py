@@ -84,4 +84,4 @@ def _pattern(idioms: tuple[str, ...]) -> re.Pattern[str]:
     """Longest first. A name before or inside another name (``mynp.zeros(``, a token's own name) is no idiom."""
     longest_first = sorted(idioms, key=len, reverse=True)
     parts = [re.escape(i) + (r"(?!\w)" if i[-1].isalnum() else "") for i in longest_first]
-    return re.compile(rf"(?<![\w.:])(?:{'|'.join(parts)})")
+    return re.compile(rf"(?<![\w.:>])(?:{'|'.join(parts)})")

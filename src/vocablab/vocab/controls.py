@@ -64,7 +64,6 @@ class ShuffledMeaning(Intervention):
                 text[s.start : s.end],
             )
             for s in self.facts.spans(text, document)
-            if s.start < s.end or not text.startswith("<SHAM_", s.end)
         ]
 
     def near_misses(self, text: str) -> list[NearMiss]:
@@ -89,9 +88,7 @@ class PauseToken(Intervention):
 
     def spans(self, text: str, document: str) -> list[Span]:
         return [
-            Span(site.end, site.end, "<PAUSE>", True, site.fact.key, "")
-            for site in self.facts.sites(text, document)
-            if not text.startswith("<PAUSE>", site.end)
+            Span(site.end, site.end, "<PAUSE>", True, site.fact.key, "") for site in self.facts.sites(text, document)
         ]
 
     def near_misses(self, text: str) -> list[NearMiss]:
@@ -150,7 +147,6 @@ class CounterfactualFacts(Intervention):
         return [
             Span(s.start, s.end, wrong[s.replacement], True, s.fact_key, s.form)
             for s in self.facts.spans(text, document)
-            if s.start < s.end or not text.startswith(wrong[s.replacement], s.end)
         ]
 
     def near_misses(self, text: str) -> list[NearMiss]:

@@ -6,7 +6,7 @@ Both are lossless: the tokens of a number say all of it. Numbers inside the name
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -103,7 +103,11 @@ class Chunked(Intervention):
 
 @dataclass(frozen=True)
 class Hybrid(Intervention):
-    """Two interventions together: the first wins where both apply. Facts inside the table, digits elsewhere."""
+    """Two interventions together: the first wins where both apply. Facts inside the table, digits elsewhere.
+
+    Plain text that the first puts in (`PlainTextFacts`, mode operands) is left to it: numbers in it stay text, until a
+    second pass would give them to digit tokens.
+    """
 
     first: Intervention
     """Takes its sites first."""
@@ -126,13 +130,13 @@ class Hybrid(Intervention):
         for span in taken:
             while other is not None and other.end <= span.start:
                 if other.start >= position:
-                    out.append(other)
+                    out.append(_marked(other, "2"))
                 other = next(rest)
-            out.append(span)
+            out.append(_marked(span, "1"))
             position = max(position, span.end)
         while other is not None:
             if other.start >= position:
-                out.append(other)
+                out.append(_marked(other, "2"))
             other = next(rest)
         return out
 
@@ -144,10 +148,17 @@ class Hybrid(Intervention):
         return self._owner(token).neutral(token)
 
     def surface(self, replacement: str, form: str) -> str:
-        return self._owner(replacement).surface(replacement, form)
+        if replacement in _token_set(self):
+            return self._owner(replacement).surface(replacement, form)
+        return (self.first if form[0] == "1" else self.second).surface(replacement, form[2:])
 
-    def _owner(self, replacement: str) -> Intervention:
-        return self.second if replacement in _token_set(self.second) else self.first
+    def _owner(self, token: str) -> Intervention:
+        return self.second if token in _token_set(self.second) else self.first
+
+
+def _marked(span: Span, owner: str) -> Span:
+    """A plain replacement has no name that would say whose it is, so its form does: ``2:`` for the second."""
+    return span if span.is_token else replace(span, form=f"{owner}:{span.form}")
 
 
 @lru_cache(maxsize=64)

@@ -63,9 +63,6 @@ class FactTokens(Intervention):
     def sites(self, text: str, document: str) -> list[Site]:
         """The sites of `text` that are taken."""
         found = self._finder.sites(text)
-        if self.mode == "annotate":
-            # A site that already has its token is left: annotating twice changes nothing more.
-            found = [site for site in found if not text.startswith(self._name(site.fact), site.end)]
         if self.dose < 1:
             found = [site for site in found if unit_interval(0, "dose", document, site.start) < self.dose]
         return found

@@ -20,9 +20,8 @@ _GLUED_CATEGORIES = frozenset(("Sc", "Mn", "Me", "Mc", "Cf", "Pc"))
 _THOUSANDS = frozenset(" \u00a0\u2009\u202f")
 _NUMERALS_ZH = frozenset("零〇一二三四五六七八九十百千万亿两第负点")
 _SCALES_ZH = _NUMERALS_ZH | frozenset("分倍多几余")
-_WORDS_BEFORE = frozenset(
-    "times plus minus by of over mod divided multiplied squared cubed negative point x hundred thousand million".split()
-) | frozenset([*ONES, *TENS[2:]])
+_WORDS_BEFORE = frozenset("times plus minus by of over mod divided multiplied squared cubed negative point x".split())
+_NUMBERS_BEFORE = frozenset([*ONES, *TENS[2:], "hundred", "thousand", "million"])
 _WORDS_AFTER = re.compile(
     r"[ \t]*(?:times|plus|minus|divided|multiplied|squared|cubed|mod|over|percent|point|x"
     r"|hundred|thousand|million|billion|trillion|dozen|tenths?|hundredths?|thirds?|halves)\b"
@@ -31,7 +30,12 @@ _WORDS_AFTER = re.compile(
 )
 _ZH_BEFORE = re.compile("(?:[乘除加减]|[乘除]以)\\Z")
 _ZH_AFTER = re.compile("[乘除加减]")
-_MORE_DIGITS = re.compile(r"[ \u00a0\u2009\u202f](?:[0-9]{3}(?![0-9])|[0-9]+[/⁄])")
+_DIGIT_TOKEN = r"\[[0-9]:[a-z_]+\]|<N_[0-9]+>"
+_TOKEN = rf"(?:{_DIGIT_TOKEN}|<PAUSE>|<[A-Z]+(?:_[^\s<>]+)+>)"
+"""The name of an added token. It stands for what may be why its neighbour was refused: a second pass refuses it too."""
+_TOKEN_BEFORE, _TOKEN_AFTER = re.compile(rf"{_TOKEN}\Z"), re.compile(_TOKEN)
+_DIGIT_BEFORE = re.compile(rf"(?:[0-9]|{_DIGIT_TOKEN})\Z")
+_MORE_DIGITS = re.compile(r"[ \u00a0\u2009\u202f](?:[0-9]{3}(?![0-9]|[ ]*[-+*×/=])|[0-9]+[/⁄][0-9]+(?![0-9 ]*=))")
 """After an answer: the next group of ``54 000``, the fraction of ``54 1/2``."""
 _DIMENSION = re.compile(
     r"[ \t]*-?(?:in|inch|inches|ft|foot|feet|yd|yards?|mm|cm|dm|m|km|met(?:er|re)s?|px|pixels?|grid|matrix|matrices|"
@@ -39,8 +43,8 @@ _DIMENSION = re.compile(
     re.I,
 )
 # A comparison, where a tag (<b>6*9=54</b>) would be prose.
-_COMPARED_BEFORE = re.compile(r"<\Z|(?:[\w)]|[ \t]|\A)>\Z")
-_COMPARED_AFTER = re.compile(r"[<>](?:[0-9(= \t]|\Z)")
+_COMPARED_BEFORE = re.compile(r"<\Z|(?:[\w)\]>]|[ \t]|\A)>\Z")
+_COMPARED_AFTER = re.compile(rf"[<>](?:[0-9(= \t]|{_TOKEN}|\Z)")
 _TAG_BEFORE = re.compile(r"<[A-Za-z/][^<>]*>\Z")
 _NEAR = 40
 """Characters looked at on each side: longer than any word of the lists with the spaces around it."""
@@ -69,7 +73,10 @@ def _in_math_mode(text: str, start: int, end: int) -> bool:
     """``$6 \\times 9 = 54$`` or ``\\(6 \\times 9 = 54\\)``: the candidate is all there is between the marks."""
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
         if text.endswith(opening, 0, start) and text.startswith(closing, end):
-            outside = text[: start - len(opening)][-1:] + text[end + len(closing) :][:1]
+            first, last = start - len(opening), end + len(closing)
+            if _TOKEN_BEFORE.search(text[max(0, first - _NEAR) : first]) or _TOKEN_AFTER.match(text, last):
+                return False
+            outside = text[max(0, first - 1) : first] + text[last : last + 1]
             return not any(c.isalnum() or c in "$\\" for c in outside)
     return False
 
@@ -82,7 +89,8 @@ def _before(text: str, start: int) -> str | None:
     near = line[-1]
     if near in _NUMERALS_ZH:
         return f"part of a number after {near}"
-    if _touches(near) or near in _GLUE_BEFORE or line.endswith("<<") or (near == '"' and line[-2:-1].isdigit()):
+    inches = near == '"' and _DIGIT_BEFORE.search(line[:-1])
+    if _touches(near) or near in _GLUE_BEFORE or line.endswith("<<") or inches:
         return f"glued to {near} before it"
     if near in _THOUSANDS and line[-2:-1].isdigit() and re.match("[0-9]{3}(?![0-9])", text[start : start + 4]):
         return "part of a number in groups of three"
@@ -91,12 +99,16 @@ def _before(text: str, start: int) -> str | None:
         outside = line[:-1]
         return None if not outside or outside[-1].isspace() or _is_ideograph(outside[-1]) else "an argument in brackets"
     stripped = line.rstrip(" \t\u00a0\u2009\u202f")
+    if _TOKEN_BEFORE.search(stripped):
+        return "beside a token"
     if stripped and _is_operator_before(stripped):
         return f"part of an expression after {stripped[-1]}"
     if _ZH_BEFORE.search(line):
         return f"part of an expression after {near}"
     tail = line.rstrip(" \t-")
     word = tail[len(tail.rstrip(ascii_letters)) :]
+    if word.lower() in _NUMBERS_BEFORE and text[start].isalpha():
+        return f"part of a number after {word}"
     return f"part of an expression after {word}" if word.lower() in _WORDS_BEFORE else None
 
 
@@ -126,11 +138,13 @@ def _after(text: str, start: int, end: int, is_question: bool) -> str | None:
         return f"glued to {near} after it"
     if near in "'\"" and near not in text[max(0, start - _NEAR) : start]:
         return "feet, minutes or inches"
-    if near in ".,'’:．" and len(rest) > 1 and rest[1].isalnum() and not _is_ideograph(rest[1]):
+    stripped = rest.lstrip(" \t\u00a0\u2009\u202f")
+    if _TOKEN_AFTER.match(stripped):
+        return "beside a token"
+    if near in ".,'’:．" and (_TOKEN_AFTER.match(rest, 1) or (rest[1:2].isalnum() and not _is_ideograph(rest[1]))):
         return f"glued to {rest[:2]} after it"
     if near in ":!" and not (is_question and rest.startswith("!")):
         return None
-    stripped = rest.lstrip(" \t\u00a0\u2009\u202f")
     if stripped and (_COMPARED_AFTER.match(stripped) or _is_operator(stripped[0])):
         return f"part of an expression before {stripped[0]}"
     if _MORE_DIGITS.match(rest):
