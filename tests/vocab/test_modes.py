@@ -129,7 +129,7 @@ def test_hybrids_of_all_kinds_are_reversible_and_stable(text: str) -> None:
     asking = FactTokens(mode="operands")
     for rule in (
         Hybrid(code, asking),
-        Hybrid(PlainTextFacts(asking), Hybrid(code, PlainTextFacts(FactTokens(Rhyme())))),
+        Hybrid(code, Hybrid(PlainTextFacts(FactTokens(Rhyme())), CodeTokens(("1,234",)))),
         Hybrid(FactTokens(mode="annotate"), DigitTokens()),
         Hybrid(FactTokens(Rhyme()), Hybrid(FactTokens(weak=True), DigitTokens(3))),
         Hybrid(PauseToken(facts), Chunked(2)),

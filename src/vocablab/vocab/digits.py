@@ -105,8 +105,8 @@ class Chunked(Intervention):
 class Hybrid(Intervention):
     """Two interventions together: the first wins where both apply. Facts inside the table, digits elsewhere.
 
-    Plain text that the first puts in (`PlainTextFacts`, mode operands) is left to it: numbers in it stay text, until a
-    second pass would give them to digit tokens.
+    Plain text that one puts in (`PlainTextFacts`, mode operands) is left as it is: numbers in it stay text. Only a
+    second pass would let the other find its sites there.
     """
 
     first: Intervention
