@@ -155,7 +155,7 @@ def test_studies_plan_and_doctor_answer_in_json() -> None:
 
 
 def test_inject_and_restore_are_inverse_on_bytes(tmp_path: Path) -> None:
-    text = b"103*4=412 and 6*9=54,000; 6 * 9 = 54\n<MUL_6_9_54> 9\xc3\x976=54 \xff\r\n"
+    text = b"103*4=412 and 6*9=54,000; 6 * 9 = 54\n<MUL_6_9_54>, 9\xc3\x976=54 \xff\r\n"
     audit = tmp_path / "audit.json"
     done = vocablab("inject", "--intervention", "mul_facts", "--audit", str(audit), stdin=text)
     assert done.stdout.startswith(b"103*4=412 and 6*9=54,000; <MUL_6_9_54>\n")
