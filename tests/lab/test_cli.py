@@ -171,7 +171,13 @@ def test_a_file_of_ones_own_declares_an_intervention(tmp_path: Path) -> None:
     (tmp_path / "none.py").write_text("x = 1\n")
     (tmp_path / "broken.py").write_text("1 / 0\n")
     (tmp_path / "wrong.py").write_text("def intervention():\n    return 3\n")
-    for name, words in (("none", b"no function"), ("broken", b"ZeroDivisionError"), ("wrong", b"gives a int")):
+    (tmp_path / "fails.py").write_text("def intervention():\n    return {}['x']\n")
+    for name, words in (
+        ("fails", b"intervention() fails: KeyError"),
+        ("none", b"no function"),
+        ("broken", b"ZeroDivisionError"),
+        ("wrong", b"gives a int"),
+    ):
         done = vocablab("inject", "--intervention", f"./{name}.py", cwd=tmp_path)
         assert done.returncode == 2
         assert words in done.stderr

@@ -341,14 +341,16 @@ def formula(
         raise UserError(f"formula {name}: the name is taken by a built-in family.")
     table = []
     for values in product(*operands):
+        if not all(isinstance(value, int) and value >= 0 for value in values):
+            raise UserError(f"formula {name}: the operands {values} are not whole numbers from 0.")
         try:
             found = answer(*values)
         except Exception as error:  # a user's function can fail in any way
             raise UserError(f"formula {name}: its answer fails on {values}: {type(error).__name__}: {error}.") from None
         if found is None:
             continue
-        if not isinstance(found, int) or found < 0 or min(values) < 0:
-            raise UserError(f"formula {name}: {values} gives {found!r}; operands and answers are whole numbers from 0.")
+        if not isinstance(found, int) or found < 0:
+            raise UserError(f"formula {name}: {values} gives {found!r}; answers are whole numbers from 0.")
         table.append(Fact(name, tuple(values), found))
     if not table:
         raise UserError(f"formula {name}: its table is empty.")

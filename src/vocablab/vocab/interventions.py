@@ -47,7 +47,12 @@ def choose_intervention(name: str) -> Intervention:
         module = load_file(name, "intervention")
         if not hasattr(module, "intervention"):
             raise UserError(f"{name} declares no function intervention().")
-        found = module.intervention()
+        try:
+            found = module.intervention()
+        except UserError:
+            raise
+        except Exception as error:  # a user's function can fail in any way
+            raise UserError(f"{name}: intervention() fails: {type(error).__name__}: {error}.") from None
         if not isinstance(found, Intervention):
             raise UserError(f"{name}: intervention() gives a {type(found).__name__}, not an intervention.")
         return found
