@@ -100,7 +100,8 @@ def test_a_declared_family_survives_json() -> None:
         ({"forms": ["{a}^3 = {c}", "{a:klingon} cubed is {c}"]}, "no script is called klingon"),
         ({"forms": ["{a}^3 = {c}", "{a} (cubed is {c}"]}, "no meaning"), ({"forms": ["{a}^3 = {c}\n"]}, "no meaning"),
         ({"forms": ["{a:words}^3 = {c}"]}, "digits only"), ({"questions": ["{b}^3"]}, "must name a"),
-        ({"answer": max}, "TypeError"), ({"operands": [["a"]]}, "not whole numbers"), ({"operands": [[-1]]}, "not whole"), ({"operands": []}, "0 operands"), ({"operands": [[]]}, "empty"),
+        ({"answer": max}, "TypeError"), ({"operands": [["a"]]}, "not whole numbers"),
+        ({"operands": [[-1]]}, "not whole numbers"), ({"operands": []}, "0 operands"), ({"operands": [[]]}, "empty"),
     ],
 )  # fmt: skip
 def test_a_bad_declaration_is_one_sentence(change: dict[str, object], message: str) -> None:

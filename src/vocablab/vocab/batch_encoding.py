@@ -1,9 +1,9 @@
 """Many texts to base tokens at once, with the same ids as the base tokenizer itself.
 
-gigatoken (github.com/marcelroed/gigatoken) encodes a byte-level BPE many times as fast as `tokenizers` on one
-core (`benchmarks/inject.py` has it against tiktoken). Its tables of letters are those of Unicode 16, those of `tokenizers` and tiktoken of Unicode 17: a text with one
-of the letters or numbers added since is left to `tokenizers`. A test compares them on every character of
-the planes that hold letters (0 to 3).
+gigatoken (github.com/marcelroed/gigatoken) encodes a byte-level BPE many times as fast as `tokenizers` on one core
+(`benchmarks/inject.py` has it against tiktoken). Its tables of letters are those of Unicode 16, those of `tokenizers`
+and tiktoken of Unicode 17: a text with one of the letters or numbers added since is left to `tokenizers`. A test
+compares them on every character of the planes that hold letters (0 to 3).
 """
 
 import re
