@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from vocablab.analysis.claims import Benefit, NoHarm
-from vocablab.corpus.sources import Corpus, GeneratedProse
+from vocablab.corpus.corpus import Corpus
+from vocablab.corpus.sources import GeneratedProse
 from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning

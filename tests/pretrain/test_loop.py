@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.corpora import build_corpus
 
 from vocablab.base.errors import RunError
-from vocablab.corpus.prepare import gather, prepare
-from vocablab.corpus.shards import Shard, read_shard
-from vocablab.corpus.sources import Corpus, GeneratedProse
+from vocablab.corpus.build import training_texts
+from vocablab.corpus.corpus import Corpus
+from vocablab.corpus.shards import Split, read_split
+from vocablab.corpus.sources import GeneratedProse
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.pretrain import loop
 from vocablab.pretrain.loop import BitsReader, Pretraining, pretrain
@@ -33,17 +35,16 @@ CONFIG = Pretraining(SourceBytes(60_000), batch_size=8, learning_rate=3e-3, warm
 
 @pytest.fixture(scope="module")
 def base() -> Vocabulary:
-    raw = gather(CORPUS, None, 0)
-    return Vocabulary(TrainedBPE(320).build(d.text for d in raw.train), (), padded(320 + 45))
+    return Vocabulary(TrainedBPE(320).build(training_texts(CORPUS, None, 0)), (), padded(320 + 45))
 
 
-def shards(base: Vocabulary, rule: Intervention, directory: Path) -> tuple[dict[str, Any], Shard, Shard]:
+def shards(base: Vocabulary, rule: Intervention, directory: Path) -> tuple[dict[str, Any], Split, Split]:
     codec = Codec(Vocabulary(base.base, rule.tokens(), base.padded_size), rule)
-    counts = prepare(CORPUS, gather(CORPUS, None, 0), codec, directory, 60_000, 1.0, lambda *a: None)
-    return counts, read_shard(directory / "train"), read_shard(directory / "validation")
+    counts = build_corpus(CORPUS, {"arm": codec}, directory)["arms"]["arm"]
+    return counts, read_split(directory / "arm/train"), read_split(directory / "arm/validation")
 
 
-def train(base: Vocabulary, parts: tuple[Any, Shard, Shard], directory: Path, config: Pretraining = CONFIG) -> Any:
+def train(base: Vocabulary, parts: tuple[Any, Split, Split], directory: Path, config: Pretraining = CONFIG) -> Any:
     directory.mkdir(exist_ok=True)
     return pretrain(
         config, MODEL, base.padded_size, base.eos_id, parts[1], parts[2], 0, "cpu", directory, lambda *a: None
@@ -140,10 +141,6 @@ def test_the_budget_has_a_unit() -> None:
 
 
 def test_a_short_corpus_is_refused(base: Vocabulary, tmp_path: Path) -> None:
-    codec = Codec(base, NoChange())
-    raw = gather(CORPUS, None, 0)
-    with pytest.raises(RunError, match="short of its target"):
-        prepare(CORPUS, raw, codec, tmp_path / "a", 10 * raw.train_bytes, 2.0, lambda *a: None)
     with pytest.raises(RunError, match="rule 12"):
         train(
             base,

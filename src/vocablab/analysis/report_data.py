@@ -27,7 +27,7 @@ def build_report(study_dir: Path) -> dict[str, Any]:
         UserError: if the study's description is missing or damaged, or nothing was scored yet.
     """
     study = read_study(study_dir)
-    gates = [*_gates(study), *_pairing_gates(study)]
+    gates = [*_gates(study), *_documents_gates(study), *_pairing_gates(study)]
     red = [gate for gate in gates if not gate["passed"]]
     report = {
         "format": FORMAT,
@@ -230,6 +230,26 @@ def _gates(study: StudyFiles) -> list[dict[str, Any]]:
                     | {"detail": str(gate.get("detail", "")), "arm": arm, "seed": seed, "stage": stage}
                 )
     return sorted(rows, key=lambda row: (row["rule"] is None, row["rule"] or 0, row["name"]))
+
+
+def _documents_gates(study: StudyFiles) -> list[dict[str, Any]]:
+    """Rule 3 across runs: the arms of a seed read the same documents in the same order, by the hash in their
+    records."""
+    hashes: dict[int, dict[str, str]] = {}
+    for (arm, seed), run in study.runs.items():
+        record = run.records.get("prepare")
+        found = (record.counts.get("train") or {}).get("documents_sha256") if record else None
+        if found:
+            hashes.setdefault(seed, {})[arm] = str(found)
+    rows = []
+    for seed, arms in sorted(hashes.items()):
+        same = len(set(arms.values())) == 1
+        detail = f"{len(arms)} arms, {next(iter(arms.values()))[:16]}..." if same else f"they differ: {sorted(arms)}"
+        rows.append(
+            {"rule": 3, "name": "arms read the same documents in the same order", "passed": same, "detail": detail}
+            | {"arm": study.treatment, "seed": seed, "stage": "report"}
+        )
+    return rows
 
 
 def _pairing_gates(study: StudyFiles) -> list[dict[str, Any]]:

@@ -114,7 +114,7 @@ def iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
             return
         if path.suffix == ".json":
-            yield from _objects(path.read_text(encoding="utf-8"), path)
+            yield from objects_in(path.read_text(encoding="utf-8"), path)
             return
         # pyarrow says "Truncated compressed stream" where the zstandard package ends silently.
         with pa.input_stream(str(path), compression="detect") as stream:
@@ -129,7 +129,13 @@ def _skip_space(text: str, position: int) -> int:
     return found.end()
 
 
-def _objects(text: str, path: Path) -> list[dict[str, Any]]:
+def objects_in(text: str, path: Path | str) -> list[dict[str, Any]]:
+    """The objects of a JSON list, or objects one after another.
+
+    Raises:
+        UserError: if something else is there.
+        json.JSONDecodeError: if it is no JSON.
+    """
     decoder, values = json.JSONDecoder(), []
     position = _skip_space(text, 0)
     while position < len(text):

@@ -22,6 +22,11 @@ _FIELDS = (
 """Which fields of a row are its text, and what stands between them; the first that fit."""
 
 
+def text_fields() -> set[str]:
+    """All field names that may hold a row's text."""
+    return {name for names, _ in _FIELDS for name in names}
+
+
 def text_files(directory: Path) -> list[Path]:
     """Files under `directory` that may hold documents, in order of their names; a README is none."""
     found = (p for p in directory.rglob("*") if p.is_file() and p.name.endswith((*TABLES, *PLAIN)))

@@ -26,14 +26,20 @@ class FormCode:
         self.counts = counts
         self._total = counts.total() + 0.5 * (len(counts) + 1)
 
+    @staticmethod
+    def empty() -> "FormCode":
+        """The code of a corpus in which nothing was replaced."""
+        return FormCode(Counter())
+
     def bits(self, spans: list[Span]) -> float:
         """Bits to say the lost forms of `spans`."""
-        return sum(self._bits(span) for span in spans)
+        return sum(self.price(span.form) for span in spans)
 
-    def _bits(self, span: Span) -> float:
-        seen = self.counts.get(span.form, 0)
+    def price(self, form: str) -> float:
+        """Bits to say one lost form."""
+        seen = self.counts.get(form, 0)
         price = -math.log2((seen + 0.5) / self._total)
-        return price if seen else price + 8.0 * len(span.form.encode("utf-8", "surrogatepass"))
+        return price if seen else price + 8.0 * len(form.encode("utf-8", "surrogatepass"))
 
     def save(self, directory: Path) -> None:
         """Write the counts into `directory` as `forms.json`."""

@@ -13,6 +13,8 @@ from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
 from vocablab.lab.coverage_command import coverage_command, mine_command
 from vocablab.lab.inject_command import inject_command
+from vocablab.lab.prepare_command import prepare_command
+from vocablab.lab.shards_command import app as shards_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -131,6 +133,8 @@ def doctor(runs: Runs = Path("runs"), data: Data = None, as_json: AsJson = False
 app.command("inject")(inject_command)
 app.command("coverage")(coverage_command)
 app.command("mine")(mine_command)
+app.command("prepare")(prepare_command)
+app.add_typer(shards_app, name="shards")
 
 
 def _device(name: str) -> str:

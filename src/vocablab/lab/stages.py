@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vocablab.base.config import fingerprint, to_json
-from vocablab.base.errors import UserError
+from vocablab.base.errors import RunError, UserError
 from vocablab.base.files import partial_directory, publish_directory
 from vocablab.base.progress import Progress, silent
 from vocablab.base.records import (
@@ -21,8 +21,13 @@ from vocablab.base.records import (
     read_record,
     utc_now,
 )
-from vocablab.corpus.prepare import RawCorpus, gather, prepare
-from vocablab.corpus.shards import read_shard
+from vocablab.corpus.accounting import gate
+from vocablab.corpus.build import Arm as CorpusArm
+from vocablab.corpus.build import build, held_out_documents, training_texts
+from vocablab.corpus.leaks import LeakIndex
+from vocablab.corpus.shards import read_split
+from vocablab.corpus.workers import InProcess
+from vocablab.lab.evaluation_texts import evaluation_texts
 from vocablab.lab.study import Arm, Study
 from vocablab.pretrain.loop import pretrain, target_bytes
 from vocablab.training.checkpoint import WEIGHTS
@@ -31,9 +36,9 @@ from vocablab.vocab.vocabulary import Vocabulary, padded
 
 STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
 """The stages of a run in order; the study-wide vocabulary comes before, the report after."""
-FORMATS = {"vocabulary": 1, "prepare": 2, "pretrain": 1, "export": 1, "sft": 2, "evaluate": 2}
+FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 1, "export": 1, "sft": 2, "evaluate": 2}
 """Version of what each stage writes; raised when its code changes what it would produce."""
-RESUMES = frozenset({"pretrain"})
+RESUMES = frozenset({"prepare", "pretrain"})
 """Stages that go on from what an interrupted attempt left; the others begin again."""
 
 
@@ -66,18 +71,10 @@ class RunContext:
     seed: int
     place: Place
     progress: Progress = silent
-    raw: dict[int, RawCorpus] = field(default_factory=dict)
 
     def path(self, stage: str) -> Path:
         """Directory of a stage of this run."""
         return self.place.stage(self.study, self.arm.name, self.seed, stage)
-
-    def corpus(self) -> RawCorpus:
-        """The raw documents of this seed, read once per process."""
-        if self.seed not in self.raw:
-            self.raw.clear()
-            self.raw[self.seed] = gather(self.arm.recipe.corpus, self.place.data, self.seed)
-        return self.raw[self.seed]
 
     def codec(self) -> Codec:
         """The arm's codec: the study's vocabulary with this arm's tokens."""
@@ -187,8 +184,7 @@ def make_vocabulary(study: Study, place: Place) -> None:
 
     def work(directory: Path) -> dict[str, Any]:
         recipe = study.arm(study.control).recipe
-        raw = gather(recipe.corpus, place.data, study.seeds[0])
-        base = recipe.base_vocabulary.build(d.text for d in raw.train)
+        base = recipe.base_vocabulary.build(training_texts(recipe.corpus, place.data, study.seeds[0]))
         most = max(len(arm.intervention.tokens()) for arm in study.arms)
         vocabulary = Vocabulary(base, (), padded(base.get_vocab_size() + most))
         vocabulary.save(directory)
@@ -226,21 +222,30 @@ def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
 
 def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
     recipe, codec = run.arm.recipe, run.codec()
-    raw = run.corpus()
-    flops = sum(recipe.model.flops_per_token(codec.vocabulary.padded_size).values())
-    # Only a budget in bytes is known before the text is tokenized; the loop checks the others.
-    texts = [d.text for d in raw.train[:200]]
-    tokens = len(codec.vocabulary.encode_plain_batch(texts).ids)
-    wanted = target_bytes(recipe.pretrain, sum(len(t.encode("utf-8", "surrogatepass")) for t in texts), tokens, flops)
-    return prepare(
+    found = build(
         recipe.corpus,
-        raw,
-        codec,
-        directory,
-        wanted,
-        recipe.pretrain.max_epochs,
-        lambda done, total: run.progress("prepare", done, total),
+        {run.arm.name: CorpusArm(codec, directory)},
+        directory / "work",
+        data=run.place.data,
+        seed=run.seed,
+        engine=InProcess(),
+        leaks=LeakIndex(evaluation_texts(recipe.evaluate.tasks, run.place.data)),
+        progress=lambda done, total, note: run.progress("prepare", done if total else 0, total or 1),
     )
+    counts = {**found["arms"][run.arm.name], **{k: found[k] for k in ("sources", "dropped", "noticed", "leaks")}}
+    train = counts["train"]
+    flops = sum(recipe.model.flops_per_token(codec.vocabulary.padded_size).values())
+    wanted = target_bytes(recipe.pretrain, train["raw_bytes"], train["tokens"], flops)
+    available = train["raw_bytes"] * recipe.pretrain.max_epochs
+    if wanted > available:
+        raise RunError(
+            f"the corpus has {train['raw_bytes']} training bytes, {wanted:.0f} are wanted and at most "
+            f"{recipe.pretrain.max_epochs:g} epochs are allowed: it stops short of its target."
+        )
+    counts["gates"].append(
+        gate(12, "Corpus reaches the budget", True, f"{available:.0f} bytes available for {wanted:.0f} wanted")
+    )
+    return counts
 
 
 def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
@@ -250,8 +255,8 @@ def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
         recipe.model,
         vocabulary.padded_size,
         vocabulary.eos_id,
-        read_shard(run.path("prepare") / "train"),
-        read_shard(run.path("prepare") / "validation"),
+        read_split(run.path("prepare") / "train"),
+        read_split(run.path("prepare") / "validation"),
         run.seed,
         run.place.device,
         directory,
@@ -288,14 +293,14 @@ def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
     from vocablab.evaluate.run import evaluate
 
     asked = run.arm.recipe.evaluate
-    held_out = run.corpus().validation[: asked.text_documents]
+    held_out = held_out_documents(run.arm.recipe.corpus, run.place.data, asked.text_documents)
     return evaluate(
         run.path("export"),
         run.path("prepare"),
         run.path("sft"),
         list(asked.tasks),
         run.place.data,
-        [(d.name, d.text) for d in held_out],
+        held_out,
         f"{run.study.name}/{run.arm.name}/seed{run.seed}",
         directory,
         device=run.place.device,

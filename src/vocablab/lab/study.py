@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vocablab.analysis.claims import Claim
 from vocablab.base.errors import UserError
-from vocablab.corpus.sources import Corpus
+from vocablab.corpus.corpus import Corpus
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.pretrain.loop import Pretraining

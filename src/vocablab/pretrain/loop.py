@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from vocablab.base.config import execution_only
 from vocablab.base.errors import RunError
-from vocablab.corpus.shards import Shard
+from vocablab.corpus.shards import Split
 from vocablab.model.gpt2 import GPT2, GPT2Config
 from vocablab.training.budget import Budget
 from vocablab.training.checkpoint import CHECKPOINT, WEIGHTS, load_checkpoint, save_checkpoint, save_weights
@@ -65,8 +65,8 @@ def pretrain(
     architecture: GPT2Config,
     padded_vocabulary: int,
     eos_id: int,
-    train: Shard,
-    validation: Shard,
+    train: Split,
+    validation: Split,
     seed: int,
     device: str,
     directory: Path,
@@ -159,7 +159,7 @@ def pretrain(
 def _step(
     model: GPT2,
     optimizer: torch.optim.Optimizer,
-    train: Shard,
+    train: Split,
     windows: int,
     step: int,
     config: Pretraining,
@@ -197,9 +197,9 @@ def _autocast(device: str) -> torch.autocast:
 class BitsReader:
     """Turns losses into bits per raw byte (rule 5), the lost forms of replacements included."""
 
-    def __init__(self, train: Shard, validation: Shard, documents: int, context: int, eos_id: int) -> None:
+    def __init__(self, train: Split, validation: Split, documents: int, context: int, eos_id: int) -> None:
         self._tokens_per_byte = len(train.tokens) / train.raw_bytes
-        self._lost_per_byte = float(train.documents["lost_bits"].sum()) / train.raw_bytes
+        self._lost_per_byte = train.lost_bits / train.raw_bytes
         self._shard, self._rows = validation, validation.documents[:documents]
         self._context, self._eos = context, eos_id
 

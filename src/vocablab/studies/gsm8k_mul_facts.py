@@ -13,7 +13,8 @@ Expected: cpu is a PILOT. OpenStax and GSM8K state few products, so the coverage
 from dataclasses import replace
 
 from vocablab.analysis.claims import Benefit, NoHarm
-from vocablab.corpus.sources import Corpus, GeneratedProse, GSM8KText, OpenStaxText
+from vocablab.corpus.corpus import Corpus
+from vocablab.corpus.sources import GeneratedProse, GSM8KText, OpenStaxText
 from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning

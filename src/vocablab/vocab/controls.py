@@ -30,6 +30,9 @@ class PlainTextFacts(Intervention):
             for s in self.facts.spans(text, document)
         ]
 
+    def may_change(self, data: bytes) -> bool:
+        return self.facts.may_change(data)
+
     def near_misses(self, text: str) -> list[NearMiss]:
         return self.facts.near_misses(text)
 
@@ -66,6 +69,9 @@ class ShuffledMeaning(Intervention):
             for s in self.facts.spans(text, document)
         ]
 
+    def may_change(self, data: bytes) -> bool:
+        return self.facts.may_change(data)
+
     def near_misses(self, text: str) -> list[NearMiss]:
         return self.facts.near_misses(text)
 
@@ -91,6 +97,9 @@ class PauseToken(Intervention):
             Span(site.end, site.end, "<PAUSE>", True, site.fact.key, "") for site in self.facts.sites(text, document)
         ]
 
+    def may_change(self, data: bytes) -> bool:
+        return self.facts.may_change(data)
+
     def near_misses(self, text: str) -> list[NearMiss]:
         return self.facts.near_misses(text)
 
@@ -114,6 +123,9 @@ class WidenedModel(Intervention):
 
     def tokens(self) -> tuple[str, ...]:
         return tuple(f"<UNUSED_{i:02d}>" for i in range(len(self.facts.tokens())))
+
+    def may_change(self, data: bytes) -> bool:
+        return False
 
     def spans(self, text: str, document: str) -> list[Span]:
         return []
@@ -148,6 +160,9 @@ class CounterfactualFacts(Intervention):
             Span(s.start, s.end, wrong[s.replacement], True, s.fact_key, s.form)
             for s in self.facts.spans(text, document)
         ]
+
+    def may_change(self, data: bytes) -> bool:
+        return self.facts.may_change(data)
 
     def near_misses(self, text: str) -> list[NearMiss]:
         return self.facts.near_misses(text)

@@ -140,6 +140,9 @@ class Hybrid(Intervention):
             other = next(rest)
         return out
 
+    def may_change(self, data: bytes) -> bool:
+        return self.first.may_change(data) or self.second.may_change(data)
+
     def near_misses(self, text: str) -> list[NearMiss]:
         found = [*self.first.near_misses(text), *self.second.near_misses(text)]
         return sorted(found, key=lambda miss: miss.start)

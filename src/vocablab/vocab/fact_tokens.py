@@ -67,6 +67,9 @@ class FactTokens(Intervention):
             found = [site for site in found if unit_interval(0, "dose", document, site.start) < self.dose]
         return found
 
+    def may_change(self, data: bytes) -> bool:
+        return self._finder.forms.search.may_match(data)
+
     def near_misses(self, text: str) -> list[NearMiss]:
         return [miss for miss in self._finder.examine(text) if isinstance(miss, NearMiss)]
 

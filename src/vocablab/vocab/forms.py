@@ -215,6 +215,44 @@ def canonical_text(family: Family, fact: Fact) -> str:
     return write_form(fact, family.canonical)
 
 
+@lru_cache(maxsize=64)
+def surface_forms(family: Family) -> tuple[str, ...]:
+    """The ways to state a fact as ``{a} × {b} = {c}``, one alternative per literal; the canonical one first.
+
+    Calculator annotations are left out: nobody writes them in running text.
+    """
+    found = [family.canonical]
+    for form in family.forms:
+        if form.startswith("<<"):
+            continue
+        options = [""]
+        elements, spaced = _elements(form)
+        for element, space in zip(elements, spaced, strict=True):
+            ways = element.alternatives if isinstance(element, _Literal) else (_placeholder(element),)
+            options = [
+                f"{o}{' ' if space and o else ''}{_escape_literal(way, element)}" for o in options for way in ways
+            ]
+        found += options
+    return tuple(dict.fromkeys(found))
+
+
+_STYLES = {"words": ":w", "full": ":f", "zh": ":z", "zh_digit": ":z", "zh_ten": ":z"}
+"""How a number in a script is written (`vocablab.facts.numerals.WRITERS`); digits need no style."""
+
+
+def _placeholder(number: _Number) -> str:
+    return f"{{{number.letter}{_STYLES.get(number.script or '', '')}}}"
+
+
+def _escape_literal(way: str, element: _Number | _Literal) -> str:
+    return _escape(way) if isinstance(element, _Literal) else way
+
+
+def swapped_fact(fact: Fact) -> Fact:
+    """The same fact with its two operands the other way round."""
+    return Fact(fact.relation, fact.operands[::-1], fact.answer)
+
+
 def question_text(family: Family, fact: Fact) -> str:
     """The part of the canonical text that names the operands: ``6 * 9``."""
     text = canonical_text(family, fact)

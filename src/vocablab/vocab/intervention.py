@@ -58,6 +58,10 @@ class Intervention(ABC):
             document: a stable name of the document; interventions that draw at random use it as their seed.
         """
 
+    def may_change(self, data: bytes) -> bool:
+        """A cheap look at a text in valid UTF-8: false only if `spans` would find nothing in it."""
+        return True
+
     def near_misses(self, text: str) -> list[NearMiss]:
         """What looks like a site and was left alone, with the reason; none where nothing is ever refused."""
         return []
@@ -84,6 +88,9 @@ class NoChange(Intervention):
 
     def tokens(self) -> tuple[str, ...]:
         return ()
+
+    def may_change(self, data: bytes) -> bool:
+        return False
 
     def spans(self, text: str, document: str) -> list[Span]:
         return []

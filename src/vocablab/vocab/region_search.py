@@ -44,6 +44,14 @@ class RegionSearch:
         """The same answer as ``pattern.search(text) is not None``."""
         return next(self.finditer(text), None) is not None
 
+    def may_match(self, data: bytes) -> bool:
+        """Whether a text, given in valid UTF-8, may hold a match: one scan that says yes or no, never a wrong no."""
+        if self._databases is None:
+            return True
+        hits: list[int] = []
+        self._databases[0].scan(data, match_event_handler=lambda *_: hits.append(1), scratch=self._scratches()[0])
+        return bool(hits)
+
     def finditer(self, text: str) -> Iterator[re.Match[str]]:
         """The same matches as ``pattern.finditer(text)``."""
         if self._databases is None or len(text) < _SHORT:
@@ -65,17 +73,22 @@ class RegionSearch:
                     break
                 yield match
 
-    def _regions(self, data: bytes) -> list[tuple[int, int]]:
-        """Stretches of bytes, apart from each other and in order, in which all matches lie."""
+    def _scratches(self) -> list[Any]:
+        """Working memory for each database, one per thread."""
         if not hasattr(self._local, "scratches"):
             hyperscan: Any = _hyperscan()
             self._local.scratches = [hyperscan.Scratch(database) for database in self._databases or ()]
+        found: list[Any] = self._local.scratches
+        return found
+
+    def _regions(self, data: bytes) -> list[tuple[int, int]]:
+        """Stretches of bytes, apart from each other and in order, in which all matches lie."""
         hits: list[tuple[int, int]] = []
 
         def note(_id: int, start: int, end: int, _flags: int, _context: object) -> None:
             hits.append((start, end))
 
-        for database, scratch in zip(self._databases or (), self._local.scratches, strict=True):
+        for database, scratch in zip(self._databases or (), self._scratches(), strict=True):
             hits.clear()
             database.scan(data, match_event_handler=note, scratch=scratch)
             if not hits:

@@ -1,0 +1,73 @@
+"""Evaluation items as the leak scan reads them (rule 10)."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from vocablab.base.data import iterate_rows
+from vocablab.corpus.fact_scan import fact_keys
+from vocablab.corpus.files import row_text
+from vocablab.corpus.leaks import EvaluationText
+from vocablab.tasks.arithmetic import Arithmetic
+from vocablab.tasks.gsm8k import GSM8K
+from vocablab.tasks.hellaswag import HellaSwag
+from vocablab.tasks.task import ASSISTANT, USER, Item, Task
+
+HELD_OUT = "heldout"
+"""Items of this split ask for facts that stand in no training document."""
+FILES = {
+    "svamp": "svamp/*.json",
+    "gpt3_arithmetic": "gpt3_arithmetic/*.jsonl",
+    "aqua": "aqua/*.json",
+    "ape210k": "ape210k/*.json",
+    "math23k": "math23k/*.json",
+    "cmath": "cmath/*.jsonl",
+}
+"""Evaluation sets that are files of rows in the data directory."""
+SINGLE_FACTS = ("gpt3_arithmetic",)
+"""Sets whose items ask for a fact each: a document that states it is a leak."""
+
+
+def evaluation_texts(tasks: Iterable[Task], data: Path | None) -> list[EvaluationText]:
+    """Question, answer and right choice of every item of every task, and the facts that are held out."""
+    return [text for task in tasks for item in task.items(data) for text in _of(task.name, item)]
+
+
+def _of(task: str, item: Item) -> list[EvaluationText]:
+    question = item.prompt.removeprefix(USER).removesuffix(ASSISTANT)
+    held_out = item.split == HELD_OUT
+    facts = tuple(sorted(fact_keys(question, stated=False) | fact_keys(item.gold))) if held_out else ()
+    texts = [question, item.gold]
+    if item.choices:
+        texts.append(f"{question} {item.choices[item.label]}")
+    return [EvaluationText(task, item.item_id, text, facts if i == 0 else ()) for i, text in enumerate(texts) if text]
+
+
+def held_out_keys(texts: Iterable[EvaluationText]) -> tuple[str, ...]:
+    """The facts that no training document may state."""
+    return tuple(sorted({key for text in texts for key in text.facts}))
+
+
+def named_evaluation_sets(data: Path | None) -> dict[str, Callable[[], list[EvaluationText]]]:
+    """The evaluation sets that are here: vocablab's own, and those of the data directory."""
+    found: dict[str, Callable[[], list[EvaluationText]]] = {
+        "arithmetic": partial(evaluation_texts, [Arithmetic()], None)
+    }
+    for task in (GSM8K(), HellaSwag()):
+        if data is not None and (data / task.name).exists():
+            found[task.name] = partial(evaluation_texts, [task], data)
+    for name, pattern in FILES.items():
+        files = sorted(data.glob(pattern)) if data is not None else []
+        if files:
+            found[name] = partial(_rows, name, files)
+    return found
+
+
+def _rows(name: str, files: list[Path]) -> list[EvaluationText]:
+    found = []
+    for file in files:
+        for number, row in enumerate(iterate_rows(file)):
+            text = row_text(row) or ""
+            facts = tuple(sorted(fact_keys(text, stated=False))) if name in SINGLE_FACTS else ()
+            found.append(EvaluationText(name, f"{file.name}/{number}", text, facts))
+    return found
