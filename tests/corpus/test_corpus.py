@@ -229,7 +229,7 @@ def test_a_corpus_that_stops_short_is_refused(tmp_path: Path) -> None:
         build_corpus(corpus, codecs("control"), tmp_path)
 
 
-@pytest.mark.parametrize("share", [0.002, 0.01, 0.05])
+@pytest.mark.parametrize("share", [0.002, 0.006, 0.01])
 def test_a_target_dose_is_reached_and_spread(tmp_path: Path, share: float) -> None:
     corpus = Corpus((GeneratedProse(3000, 0.0),), 0.05, dose=TargetDose(share))
     counts = build_corpus(corpus, codecs("control", "mul_facts"), tmp_path)
@@ -250,10 +250,10 @@ def test_a_target_dose_is_reached_and_spread(tmp_path: Path, share: float) -> No
 
 
 def test_the_dose_of_an_arm_that_is_not_built_is_reached_too(tmp_path: Path) -> None:
-    corpus = Corpus((GeneratedProse(1000, 0.0),), 0.05, dose=TargetDose(0.02))
+    corpus = Corpus((GeneratedProse(1000, 0.0),), 0.05, dose=TargetDose(0.008))
     build_corpus(corpus, codecs("control"), tmp_path / "a")
     with_arm = build_corpus(corpus, codecs("control", "mul_facts"), tmp_path / "b")
-    assert with_arm["arms"]["mul_facts"]["dose"] == pytest.approx(0.02, rel=0.05)
+    assert with_arm["arms"]["mul_facts"]["dose"] == pytest.approx(0.008, rel=0.05)
     a, b = (read_split(tmp_path / out / "control/train") for out in "ab")
     assert (a.documents == b.documents).all()
 

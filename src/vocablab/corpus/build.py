@@ -33,7 +33,7 @@ from vocablab.vocab.vocabulary import Vocabulary
 
 MAX_DROPPED_SHARE = 0.01
 """Above this share of documents (or of input bytes) that cannot be used the corpus is refused."""
-SHARD_TOKENS = 1 << 25
+SHARD_TOKENS = 1 << 24
 """Training tokens of the base vocabulary in a shard, about."""
 DOSE_TOLERANCE = 0.05
 """How far from its target, relative to it, a dose may be."""
@@ -166,7 +166,8 @@ def build(
 def _fit_together(codecs: Mapping[str, Codec]) -> Vocabulary:
     first = next(iter(codecs.values())).vocabulary
     for name, codec in codecs.items():
-        if codec.vocabulary.padded_size != first.padded_size or codec.vocabulary.base.to_str() != first.base.to_str():
+        same_base = codec.vocabulary.base is first.base or codec.vocabulary.base_json == first.base_json
+        if codec.vocabulary.padded_size != first.padded_size or not same_base:
             raise UserError(f"arm {name} has another base vocabulary or padded size than the others (rule 3).")
     return first
 

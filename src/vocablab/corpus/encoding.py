@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from vocablab.base.errors import RunError
+from vocablab.base.files import sha256_file
 from vocablab.corpus.blocks import PIECES, Block, Raw
 from vocablab.corpus.hashing import is_held_out, order_keys, text_hash
 from vocablab.corpus.leaks import LeakIndex
@@ -68,9 +69,20 @@ def workplace(directory: str) -> Workplace:
     """What `set_up` laid out; read once per process."""
     root = Path(directory)
     job = json.loads((root / "job.json").read_text(encoding="utf-8"))
-    codecs = {name: load_codec(root / "arms" / name) for name in job["arms"]}
+    codecs = {name: _codec(root / "arms" / name) for name in job["arms"]}
     leaks = LeakIndex.load(root / "leaks") if (root / "leaks").exists() else None
     return Workplace(root / "runs", job["seed"], job["validation_share"], tuple(job["sources"]), codecs, leaks)
+
+
+_CODECS: dict[tuple[str, ...], Codec] = {}
+
+
+def _codec(place: Path) -> Codec:
+    """A codec by what its files hold: a worker that has made it for one job or arm does not make it again."""
+    known = tuple(sha256_file(file) for file in sorted(place.iterdir()))
+    if known not in _CODECS:
+        _CODECS[known] = load_codec(place)
+    return _CODECS[known]
 
 
 def summary_name(source: int, block: Block) -> str:
@@ -162,9 +174,11 @@ def _encode(
     order = np.lexsort((keys, held))
     kept = [kept[int(i)] for i in order]
     train = summary.rows_train = int((~held).sum())
-    texts = [one.text for one in kept]
-    first = next(iter(place.codecs.values()))
-    plain = first.vocabulary.encode_plain_batch(texts)
+    first = next(iter(place.codecs.values())).vocabulary
+    if all(one.is_utf8 for one in kept):
+        plain = first.encode_utf8_batch([one.data for one in kept])
+    else:
+        plain = first.encode_plain_batch([one.text for one in kept])
     columns = {
         "key": keys[order],
         "position": positions[order],
@@ -245,9 +259,10 @@ def _arm_run(
     stream = np.concatenate([*pieces, ids[position:]]) if pieces else ids
     kind = np.uint16 if codec.vocabulary.padded_size <= 2**16 else np.uint32
     tokens = np.empty(len(stream) + number, dtype=kind)
-    ends = np.cumsum(lengths + 1) - 1
-    is_token = np.ones(len(tokens), dtype=bool)
-    is_token[ends] = False
-    tokens[is_token] = stream
-    tokens[ends] = codec.vocabulary.eos_id
+    ends = np.cumsum(lengths)
+    tokens[ends + np.arange(number)] = codec.vocabulary.eos_id
+    start = 0
+    for index, end in enumerate(ends.tolist()):
+        tokens[start + index : end + index] = stream[start:end]
+        start = end
     return ArmRun(tokens, lengths + 1, added, changed, list(forms), np.array(rows, dtype=np.int64).reshape(-1, 3))

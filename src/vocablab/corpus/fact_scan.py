@@ -4,13 +4,13 @@ For the leak scan (rule 10): it must miss none of them and may be generous, so n
 around it.
 """
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family
-from vocablab.facts.numerals import read
+from vocablab.facts.numerals import read, write_english
 from vocablab.vocab.forms import Found, compiled
 
 _NEAR = 40
@@ -25,10 +25,8 @@ _NOUNS = {"MUL": "product", "DIV": "quotient", "ADD": "sum", "SUB": "difference"
 
 
 @dataclass(frozen=True)
-class _Operation(Family):
-    """Every statement of one operation, whatever the numbers: only for its patterns."""
-
-    relation: str = "MUL"
+class _Operations(Family):
+    """Every question of the four operations, whatever the numbers: only for its patterns."""
 
     @property
     def canonical(self) -> str:
@@ -40,14 +38,17 @@ class _Operation(Family):
 
     @property
     def questions(self) -> tuple[str, ...]:
-        noun = _NOUNS[self.relation]
-        return (
-            f"{{a}} {_SIGNS[self.relation]} {{b}}",
-            f"(the {noun} of|{noun} of|the {noun} between|{noun} between) {{a}} and {{b}}",
-        )
+        return tuple(_RELATIONS)
 
     def facts(self, *, ordered: bool) -> tuple[Fact, ...]:
         return ()
+
+
+_RELATIONS = {f"{{a}} {signs} {{b}}": relation for relation, signs in _SIGNS.items()} | {
+    f"(the {noun} of|{noun} of|the {noun} between|{noun} between) {{a}} and {{b}}": relation
+    for relation, noun in _NOUNS.items()
+}
+"""The operation of each form."""
 
 
 def fact_keys(text: str, *, stated: bool = True) -> set[str]:
@@ -60,23 +61,15 @@ def fact_keys(text: str, *, stated: bool = True) -> set[str]:
         text: any text.
         stated: only those whose answer stands beside them, before or after; False: a question is enough.
     """
-    return {key for relation in _SIGNS for key, near in _in(text, relation) if near or not stated}
-
-
-def may_state(data: bytes) -> bool:
-    """A cheap look at a text in valid UTF-8: false only if no fact is in it."""
-    return any(compiled(_Operation(relation), weak=True).search.may_match(data) for relation in _SIGNS)
-
-
-def _in(text: str, relation: str) -> Iterator[tuple[str, bool]]:
-    for found in compiled(_Operation(relation), weak=True).candidates(text):
-        values = [_value(text[first:last]) for _, first, last in found.numbers]
+    found = set()
+    for start in compiled(_Operations(), weak=True).candidates(text):
+        values = [_value(text[first:last]) for _, first, last in start.numbers]
         if len(values) != 2 or values[0] is None or values[1] is None:
             continue
-        solved = _solved(relation, values[0], values[1])
-        if solved is not None:
-            key, answer = solved
-            yield key, _stands_near(text, found, answer)
+        solved = _solved(_RELATIONS[start.form], values[0], values[1])
+        if solved is not None and (not stated or _stands_near(text, start, solved[1])):
+            found.add(solved[0])
+    return found
 
 
 @lru_cache(maxsize=65536)
@@ -100,14 +93,12 @@ def canonical_key(relation: str, a: int, b: int, c: int) -> str:
     return f"{relation}:{min(a, b)},{max(a, b)}={c}"
 
 
-def undone(fact: Fact) -> str:
-    """The canonical key of any fact of two operands: that of the product for a quotient, of the sum for a
-    difference."""
-    a, b = fact.operands
+def canonical(fact: Fact) -> str:
+    """The canonical key of any fact: that of the product for a quotient, of the sum for a difference."""
     if fact.relation == "DIV":
-        return canonical_key("MUL", b, fact.answer, a)
+        return canonical_key("MUL", fact.operands[1], fact.answer, fact.operands[0])
     if fact.relation == "SUB":
-        return canonical_key("ADD", b, fact.answer, a)
+        return canonical_key("ADD", fact.operands[1], fact.answer, fact.operands[0])
     return fact.key
 
 
@@ -117,7 +108,7 @@ def _stands_near(text: str, found: Found, answer: int) -> bool:
     before = text[max(0, found.start - 16 - len(digits)) : found.start].replace(",", "")
     if _holds(after, digits) or _holds(before, digits):
         return True
-    return answer in _words_near(text[found.end : found.end + _NEAR])
+    return answer < 1_000_000 and _in_words(answer) in _spoken(text[found.end : found.end + _NEAR + 40])
 
 
 def _holds(text: str, digits: str) -> bool:
@@ -130,13 +121,11 @@ def _holds(text: str, digits: str) -> bool:
     return False
 
 
-def _words_near(text: str) -> set[int]:
-    """Numbers in words among the first of `text`: ``six times nine is fifty-four``."""
-    words = text.replace(".", " ").replace(",", " ").split()
-    found = set()
-    for first in range(min(4, len(words))):
-        for last in range(first + 1, min(first + 5, len(words)) + 1):
-            value = _value(" ".join(words[first:last]))
-            if value is not None:
-                found.add(value)
-    return found
+@lru_cache(maxsize=65536)
+def _in_words(value: int) -> str:
+    return f" {write_english(value).replace('-', ' ')} "
+
+
+def _spoken(text: str) -> str:
+    """Words in lower case with one blank around each, for ``six times nine is fifty-four``."""
+    return f" {' '.join(re.findall('[a-z]+', text.lower())).replace(' and ', ' ')} "

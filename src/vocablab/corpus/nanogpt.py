@@ -90,9 +90,8 @@ def _import_split(tokens: np.ndarray, codec: Codec, out: Path, path: Path, shard
     while start < len(tokens) or number == 0:
         piece = _whole_documents(tokens, start, shard_tokens, codec.vocabulary.eos_id)
         if len(piece) and int(piece.max()) >= codec.vocabulary.size:
-            raise UserError(
-                f"{path} holds the id {int(piece.max())}; the vocabulary ends at {codec.vocabulary.size - 1}."
-            )
+            last = codec.vocabulary.size - 1
+            raise UserError(f"{path} holds the id {int(piece.max())}; the vocabulary ends at {last}.")
         rows = _index(piece, codec)
         write_shard(out, number, np.ascontiguousarray(piece), rows)
         documents += len(rows)

@@ -139,7 +139,7 @@ class FilePart(Part):
             # pyarrow says "Truncated compressed stream" where other readers end silently.
             stream = pa.CompressedInputStream(pa.PythonFile(raw, "r"), kind) if kind else raw
             while data := stream.read(READ_BYTES):
-                yield bytes(data)
+                yield data
 
 
 @dataclass(frozen=True)

@@ -50,31 +50,46 @@ def _powers() -> tuple[np.ndarray, np.ndarray]:
 
 def word_hashes(text: str) -> np.ndarray:
     """The words of a text in order: uint64, shape (words,)."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return words_with_places(text)[0]
+
+
+def words_with_places(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The words of a text in order, the character at which each begins, and whether it is a number.
+
+    Returns:
+        uint64, int64 and bool, shape (words,).
+    """
     folded_table, kind_table = _tables()
-    plane = np.minimum(codes, (1 << 16) - 1).astype(np.intp)
-    kind = kind_table[plane]
-    folded = folded_table[plane]
-    above = codes >= 1 << 16
+    if text.isascii():
+        codes: np.ndarray = np.frombuffer(text.encode(), dtype=np.uint8)
+    else:
+        codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    kind, folded = kind_table.take(codes, mode="clip"), folded_table.take(codes, mode="clip")
+    above = codes >= 1 << 16 if codes.dtype == np.uint32 else np.zeros(1, dtype=bool)
     if above.any():
         # Beyond the basic plane: Han characters are words, the rest (emoji, old scripts) separates.
         han = (codes >= 0x20000) & (codes <= 0x323AF)
         kind = np.where(above, np.where(han, _CJK, 0), kind).astype(np.uint8)
         folded = np.where(above, codes, folded).astype(np.uint32)
+    place = np.arange(len(codes))
     commas = np.flatnonzero(codes == 0x2C)
     if len(commas):
-        keep = np.ones(len(codes), dtype=bool)
-        keep[commas[_between_thousands(kind, commas)]] = False
-        kind, folded = kind[keep], folded[keep]
-    changes = np.flatnonzero(kind[1:] != kind[:-1]) + 1
-    cjk = np.flatnonzero(kind == _CJK)
-    starts = np.unique(np.concatenate([[0], changes, cjk])) if len(cjk) else np.concatenate([[0], changes])
+        commas = commas[_between_thousands(kind, commas)]
+    if len(commas):
+        kind, folded, place = (np.delete(array, commas) for array in (kind, folded, place))
     if not len(kind):
-        return np.zeros(0, dtype=np.uint64)
+        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool)
+    begins = kind == _CJK
+    begins[0] = True
+    begins[1:] |= kind[1:] != kind[:-1]
+    starts = np.flatnonzero(begins)
     ends = np.append(starts[1:], len(kind))
     is_word = kind[starts] > 0
-    hashes = _hash_stretches(folded, starts[is_word], ends[is_word])
-    return hashes[~np.isin(hashes, _silent())]
+    starts = starts[is_word]
+    hashes = _hash_stretches(folded, starts, ends[is_word])
+    spoken = ~np.isin(hashes, _silent())
+    starts = starts[spoken]
+    return hashes[spoken], place[starts], kind[starts] == _DIGIT
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from vocablab.base.files import exclusive, read_json, write_json_atomically
 from vocablab.base.records import first_difference, read_record
 from vocablab.corpus.build import Arm, build, inputs_of
 from vocablab.corpus.corpus import Corpus
+from vocablab.corpus.fact_scan import canonical
 from vocablab.corpus.leaks import EvaluationText, LeakIndex
 from vocablab.corpus.mixtures import declared_corpus
 from vocablab.corpus.synthetic import TargetDose, family_of
@@ -26,7 +27,7 @@ from vocablab.corpus.workers import Engine, InProcess, LocalWorkers
 from vocablab.lab.evaluation_texts import held_out_keys, named_evaluation_sets
 from vocablab.lab.stages import FORMATS, run_stage
 from vocablab.vocab.codec import Codec
-from vocablab.vocab.intervention import Intervention, NoChange
+from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.interventions import choose_intervention
 from vocablab.vocab.vocabulary import Vocabulary, gpt2_base, padded
 
@@ -201,8 +202,10 @@ def _codecs(rules: dict[str, Intervention], vocabulary: Path | None) -> dict[str
 
 def _dose(share: float, rules: list[Intervention], held_out: tuple[str, ...]) -> TargetDose:
     for rule in rules:
-        if family_of(rule) is not None and rule.tokens() and not isinstance(rule, NoChange):
-            return TargetDose(share, rule, held_out=held_out)
+        family = family_of(rule)
+        if family is not None and rule.tokens():
+            hidden = [fact.key for fact in family.facts(ordered=False) if canonical(fact) in held_out]
+            return TargetDose(share, rule, held_out=tuple(hidden))
     raise UserError("--target-dose needs an --intervention with tokens for facts, such as mul_facts.")
 
 

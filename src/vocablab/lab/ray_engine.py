@@ -5,11 +5,13 @@ The nodes must see the job's directory and the files of local sources under the 
 
 import pickle
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from vocablab.base.errors import UserError
 from vocablab.corpus.assembly import assemble
 from vocablab.corpus.encoding import encode_block
+from vocablab.corpus.parts import WrittenPart
 from vocablab.corpus.runs import Summary
 from vocablab.corpus.workers import Engine, NumberedPart, blocks_of
 
@@ -47,22 +49,36 @@ class RayEngine(Engine):
         # Results come in the order of the work: where a source is cut depends on what came before.
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
+        # Every row at once: results say when a source has given its share.
+        context.target_max_block_size = 1
+        self._wave = 4 * max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def encode(self, directory: str, source: int, parts: list[NumberedPart]) -> Iterator[list[Summary]]:
-        if not parts:
-            return
-        rows = [{"part": pickle.dumps(part)} for part in parts]
-        blocks = self._ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
-            _read, fn_kwargs={"directory": directory, "source": source}
-        )
-        for row in blocks.map(_encode).iter_rows():
-            yield [Summary.of_json(summary) for summary in pickle.loads(row["summaries"])]
+        data = self._ray.data
+        for number, part in parts:
+            if isinstance(part, WrittenPart):
+                # Such a part has no end: its blocks are handed out in waves until the caller has enough.
+                blocks = blocks_of(directory, source, [(number, part)])
+                while wave := list(islice(blocks, self._wave)):
+                    rows = [{"block": pickle.dumps(arguments)} for arguments in wave]
+                    yield from _summaries(data.from_items(rows, override_num_blocks=len(rows)).map(_encode))
+        files = [{"part": pickle.dumps(pair)} for pair in parts if not isinstance(pair[1], WrittenPart)]
+        if files:
+            read = data.from_items(files, override_num_blocks=len(files)).flat_map(
+                _read, fn_kwargs={"directory": directory, "source": source}
+            )
+            yield from _summaries(read.map(_encode))
 
     def assemble(self, directory: str, wanted: list[tuple[str, int]]) -> Iterator[dict[str, Any]]:
         rows = [{"split": split, "number": number} for split, number in wanted]
         data = self._ray.data.from_items(rows, override_num_blocks=len(rows))
         for row in data.map(_assemble, fn_kwargs={"directory": directory}).iter_rows():
             yield pickle.loads(row["counts"])
+
+
+def _summaries(data: Any) -> Iterator[list[Summary]]:
+    for row in data.iter_rows():
+        yield [Summary.of_json(summary) for summary in pickle.loads(row["summaries"])]
 
 
 def _read(row: dict[str, Any], directory: str, source: int) -> Iterator[dict[str, Any]]:

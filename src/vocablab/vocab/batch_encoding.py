@@ -22,7 +22,7 @@ _ADDED_IN_UNICODE_17 = (
     "\U00018d09-\U00018d1e\U00018d80-\U00018df2\U0001e6c0-\U0001e6ff\U0002b73a-\U0002b73f\U0002cea2-\U0002cead"
     "\U000323b0-\U00033479]"
 )
-_NEW_LETTERS = RegionSearch(re.compile(_ADDED_IN_UNICODE_17), _ADDED_IN_UNICODE_17)
+_NEW_LETTERS = RegionSearch(re.compile(_ADDED_IN_UNICODE_17), (_ADDED_IN_UNICODE_17,))
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,33 @@ class BatchEncoder:
         Raises:
             UnicodeEncodeError: for a lone surrogate.
         """
-        "".join(texts).encode()
+        return self.encode_utf8([text.encode() for text in texts])
+
+    def encode_utf8(self, texts: list[bytes]) -> EncodedBatch:
+        """The same for texts in valid UTF-8: the fastest way."""
         if self._fast is None:
-            return joined_rows([e.ids for e in self._base.encode_batch_fast(texts, add_special_tokens=False)])
-        slow = [i for i, text in enumerate(texts) if not text.isascii() and _NEW_LETTERS.is_in(text)]
+            encoded = self._base.encode_batch_fast([text.decode() for text in texts], add_special_tokens=False)
+            return joined_rows([e.ids for e in encoded])
+        slow = [i for i, text in enumerate(texts) if not text.isascii() and _has_new_letter(text)]
         quick = texts
         if slow:
             quick = list(texts)
             for i in slow:
-                quick[i] = ""
+                quick[i] = b""
         layout = self._fast.encode_batch(quick).layout
         offsets = np.asarray(layout.offsets.data, dtype=np.int64)
-        found = EncodedBatch(np.asarray(layout.content.data).astype(np.int32)[: offsets[-1]], offsets)
+        ids = np.asarray(layout.content.data)[: offsets[-1]]
+        found = EncodedBatch(ids.view(np.int32) if ids.dtype == np.uint32 else ids.astype(np.int32), offsets)
         if not slow:
             return found
         rows: list[Any] = [found[i] for i in range(len(found))]
         for i in slow:
-            rows[i] = self._base.encode(texts[i], add_special_tokens=False).ids
+            rows[i] = self._base.encode(texts[i].decode(), add_special_tokens=False).ids
         return joined_rows(rows)
+
+
+def _has_new_letter(text: bytes) -> bool:
+    return _NEW_LETTERS.may_match(text) and _NEW_LETTERS.is_in(text.decode())
 
 
 def joined_rows(rows: list[Any]) -> EncodedBatch:

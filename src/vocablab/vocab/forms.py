@@ -90,21 +90,28 @@ def compiled(family: Family, weak: bool) -> Forms:
     return Forms(search, written, tuple(letters), len(family.forms))
 
 
-def _looser(forms: tuple[str, ...], scripts: tuple[str, ...]) -> str:
-    """Matches wherever one of `forms` does: number, literal, number, without what must not stand around them."""
+def _looser(forms: tuple[str, ...], scripts: tuple[str, ...]) -> tuple[str, ...]:
+    """Match wherever one of `forms` does: number, literal, number, without what must not stand around them.
+
+    One expression per script of a first number: together they take two thirds of the time of one for all.
+    """
     default = "|".join(_LOOSE[s] for s in scripts)
-    parts = []
+    parts: dict[str, list[str]] = {}
     for form in forms:
         elements, spaced = _elements(form)
-        out = []
-        for element, space in zip(elements, spaced, strict=True):
-            if isinstance(element, _Number):
-                out.append(f"{_LOOSE_ANY if space else ''}(?:{_LOOSE[element.script] if element.script else default})")
-            else:
-                options = "|".join(re.escape(text) for text in element.alternatives)
-                out.append(f"{_LOOSE_ANY if space else ''}(?:{options}){_LOOSE_ANY}")
-        parts.append("".join(out))
-    return f"(?i)(?:{'|'.join(parts)})"
+        first = elements[0]
+        begins = [first.script] if isinstance(first, _Number) and first.script else list(scripts)
+        for script in begins if isinstance(first, _Number) else [""]:
+            out = []
+            for element, space in zip(elements, spaced, strict=True):
+                if isinstance(element, _Number):
+                    numbers = _LOOSE[script] if element is first else _LOOSE.get(element.script or "", default)
+                    out.append(f"{_LOOSE_ANY if space else ''}(?:{numbers})")
+                else:
+                    options = "|".join(re.escape(text) for text in element.alternatives)
+                    out.append(f"{_LOOSE_ANY if space else ''}(?:{options}){_LOOSE_ANY}")
+            parts.setdefault(script, []).append("".join(out))
+    return tuple(f"(?i)(?:{'|'.join(own)})" for own in parts.values())
 
 
 def _alternative(form: str, index: int, scripts: tuple[str, ...]) -> tuple[str, tuple[tuple[str, str], ...]]:

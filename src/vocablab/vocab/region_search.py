@@ -28,13 +28,13 @@ def _hyperscan() -> ModuleType | None:
 class RegionSearch:
     """One pattern with its prefilter. It may be used from several threads."""
 
-    def __init__(self, pattern: re.Pattern[str], looser: str | None) -> None:
+    def __init__(self, pattern: re.Pattern[str], looser: tuple[str, ...] | None) -> None:
         """Compile the prefilter.
 
         Args:
             pattern: what is searched.
-            looser: a regular expression in Hyperscan's language (no look-around, no back-references) that matches
-                wherever `pattern` does, and more; None to search with `re` alone.
+            looser: regular expressions in Hyperscan's language (no look-around, no back-references) of which one
+                matches wherever `pattern` does, and more; None to search with `re` alone.
         """
         self.pattern = pattern
         self._databases = _databases(looser) if looser else None
@@ -102,7 +102,7 @@ class RegionSearch:
         return merged
 
 
-def _databases(looser: str) -> tuple[Any, Any] | None:
+def _databases(looser: tuple[str, ...]) -> tuple[Any, Any] | None:
     """One that says whether there is any match, three times as fast as one that says where they start; and that one."""
     hyperscan: Any = _hyperscan()
     if hyperscan is None:
@@ -111,7 +111,13 @@ def _databases(looser: str) -> tuple[Any, Any] | None:
     for flag in (hyperscan.HS_FLAG_SINGLEMATCH, hyperscan.HS_FLAG_SOM_LEFTMOST):
         database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         try:
-            database.compile(expressions=[looser.encode()], ids=[0], elements=1, flags=[flag | hyperscan.HS_FLAG_UTF8])
+            number = len(looser)
+            database.compile(
+                expressions=[one.encode() for one in looser],
+                ids=list(range(number)),
+                elements=number,
+                flags=[flag | hyperscan.HS_FLAG_UTF8] * number,
+            )
         except hyperscan.error:  # a declared family can be larger than Hyperscan's limits; `re` has none
             return None
         found.append(database)

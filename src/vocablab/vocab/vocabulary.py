@@ -149,23 +149,29 @@ class Vocabulary:
         except UnicodeEncodeError:
             return joined_rows([self.encode_plain(text).ids for text in texts])
 
+    def encode_utf8_batch(self, texts: list[bytes]) -> EncodedBatch:
+        """`encode_plain_batch` of texts that are in valid UTF-8 already."""
+        return self._batch_encoder.encode_utf8(texts)
+
     def decode(self, ids: list[int] | np.ndarray) -> str:
         """Ids back to text, added tokens by their names: the inverse of `encode_plain`."""
         return _to_text(b"".join(self.token_bytes(int(i)) for i in ids))
 
+    @cached_property
+    def base_json(self) -> str:
+        """The base tokenizer as `tokenizers` writes it."""
+        return self.base.to_str()
+
     def fingerprint(self) -> str:
         """SHA-256 (hex) of everything that decides ids."""
-        parts = [self.base.to_str(), "\n".join(self.added), str(self.padded_size)]
+        parts = [self.base_json, "\n".join(self.added), str(self.padded_size)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def save(self, directory: Path) -> None:
         """Write the vocabulary into `directory` as `vocabulary.json` (read back by `load`)."""
-        data = {
-            "base": json.loads(self.base.to_str()),
-            "added": list(self.added),
-            "padded_size": self.padded_size,
-        }
-        (directory / "vocabulary.json").write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+        added = json.dumps(list(self.added), ensure_ascii=False)
+        text = f'{{"base": {self.base_json}, "added": {added}, "padded_size": {self.padded_size}}}'
+        (directory / "vocabulary.json").write_text(text, encoding="utf-8")
 
     @staticmethod
     def load(directory: Path) -> "Vocabulary":
