@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from support.shell import vocablab
 
+from vocablab.corpus.mixtures import named_mixtures, named_sources
 from vocablab.vocab.interventions import choose_intervention, named_interventions
 
 ROOT = Path(__file__).parents[1]
 HOW_TO = (ROOT / "docs/how-to-new-family.md").read_text(encoding="utf-8")
+CORPORA = (ROOT / "docs/corpora.md").read_text(encoding="utf-8")
 INTERVENTIONS = (ROOT / "docs/interventions.md").read_text(encoding="utf-8")
 
 
@@ -25,6 +27,32 @@ def test_a_new_family_takes_under_fifteen_lines(tmp_path: Path) -> None:
         raw = "".join(text)
         assert not rule.spans(raw, "")
         assert rule.near_misses(raw)
+
+
+def test_a_corpus_is_read_in_five_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", CORPORA, flags=re.S)
+    assert len(code.strip().split("\n")) == 5
+    documents = tmp_path / "a.txt"
+    documents.write_text("One document: 6 * 9 = 54.")
+    arguments = ("--intervention", "mul_facts", "--validation-share", "0", "--out", "corpus", "--jobs", "1")
+    done = vocablab("prepare", "--source", str(documents), *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    shown = capsys.readouterr().out
+    assert shown.startswith("[")
+    assert " 50256] 25 " in shown
+    listed = {path.name for path in (tmp_path / "corpus/mul_facts").iterdir()}
+    for name in ("vocabulary.json", "intervention.json", "forms.json", "corpus.json", "train", "validation"):
+        assert name in listed
+        assert name in CORPORA
+
+
+def test_every_source_and_mixture_is_in_the_list() -> None:
+    for name in (*named_sources(), *named_mixtures()):
+        assert f"`{name}`" in CORPORA
 
 
 @pytest.mark.parametrize("name", named_interventions())

@@ -22,6 +22,7 @@ def test_make_knows_the_two_commands() -> None:
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:^|\| |`)vocablab ([a-z]+)", README, flags=re.M))))
 def test_every_command_exists(command: str) -> None:
     names = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    names |= {str(group.name) for group in app.registered_groups}
     assert command in names
 
 

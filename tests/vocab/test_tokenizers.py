@@ -167,3 +167,15 @@ def test_ten_thousand_tokens_load_fast_and_cost_nothing(tmp_path: Path) -> None:
         ratios.append(seconds[0] / seconds[1])
     # 10 % is promised; a busy machine may double the noise, never the median of nine pairs.
     assert statistics.median(ratios) > 0.9
+
+
+def test_a_tokenizer_that_is_made_anew_gives_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vocablab.vocab import batch_encoding
+
+    monkeypatch.setattr(batch_encoding, "RENEW_BYTES", 1000)
+    encoder = batch_encoding.BatchEncoder(gpt2_base())
+    first = encoder._fast
+    texts = [f"word{i} and 六 {i} é" * 5 for i in range(100)]
+    found = [encoder.encode(texts).ids.tolist() for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert encoder._fast is not first

@@ -58,8 +58,8 @@ class Plan:
 class Gathered:
     """The documents of one shard, in the order of the runs, before any arm's tokens."""
 
-    runs: list[tuple[RunReader, PlannedRun, int, int, np.ndarray]]
-    """Reader, run, first and last row, and which of these rows are taken."""
+    runs: list[tuple[Path, int, int, np.ndarray]]
+    """File of each run, first and last row, and which of these rows are taken."""
     order: np.ndarray
     """The final order of the rows that are taken: int64, shape (documents,)."""
     columns: dict[str, np.ndarray]
@@ -123,7 +123,7 @@ def _gather(plan: Plan, runs: Path, split: str, number: int) -> Gathered:
         taken = np.ones(last - first, dtype=bool)
         if run.end is not None:
             taken = reader.column("position", first, last) < run.end
-        found.append((reader, run, first, last, taken))
+        found.append((runs / run.path, first, last, taken))
         keys.append(all_keys[first:last][taken])
         raw_bytes.append(reader.column("raw_bytes", first, last)[taken])
         digests.append(reader.column("sha256", first, last)[taken])
@@ -152,7 +152,9 @@ def _of_arm(gathered: Gathered, arm: str, code: FormCode) -> tuple[np.ndarray, n
     lengths, lost = [], []
     spans = 0
     kind: Any = np.uint16
-    for reader, _, first, last, taken in gathered.runs:
+    for path, first, last, taken in gathered.runs:
+        # Opened here and closed again: hundreds of mapped files would count as memory.
+        reader = RunReader(path)
         all_lengths = reader.arm("lengths", arm)
         ends = np.cumsum(all_lengths[:last])
         start = int(ends[first - 1]) if first else 0

@@ -39,6 +39,7 @@ DOSE_TOLERANCE = 0.05
 """How far from its target, relative to it, a dose may be."""
 DOSE_ARM = "for-the-dose"
 """The arm that is only counted where the dose is that of an intervention which is no arm."""
+DOSE_GATE = "Dose reaches its target"
 DOSE_SOURCE = "dose"
 """Label of the documents that are written for a dose."""
 
@@ -413,7 +414,7 @@ def _target_gates(corpus: Corpus, taken: list[Taken], dosed: str | None) -> list
         found.append(
             gate(
                 12,
-                "Dose reaches its target",
+                DOSE_GATE,
                 abs(reached / corpus.dose.share - 1) <= DOSE_TOLERANCE,
                 f"{reached:.4%} of the training tokens are added ones, {corpus.dose.share:.4%} wanted",
             )

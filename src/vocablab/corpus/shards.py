@@ -2,7 +2,7 @@
 
 A split (``train``, ``validation``) is a directory with ``00000.tokens.npy`` (uint16 or uint32, one document after
 another, each ended by EOS) and ``00000.documents.npy`` (`DOCUMENT_TYPE`), and so on with 00001. ``np.load(path,
-mmap_mode="r")`` reads both; docs/shards.md has the format.
+mmap_mode="r")`` reads both; docs/corpora.md has the format.
 """
 
 import os

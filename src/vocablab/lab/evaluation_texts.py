@@ -1,18 +1,22 @@
 """Evaluation items as the leak scan reads them (rule 10)."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vocablab.base.data import iterate_rows
-from vocablab.corpus.fact_scan import fact_keys
+from vocablab.corpus.accounting import gate
+from vocablab.corpus.fact_scan import canonical, fact_keys
 from vocablab.corpus.files import row_text
 from vocablab.corpus.leaks import EvaluationText
+from vocablab.corpus.synthetic import family_of
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.gsm8k import GSM8K
 from vocablab.tasks.hellaswag import HellaSwag
 from vocablab.tasks.task import ASSISTANT, USER, Item, Task
+from vocablab.vocab.intervention import Intervention
 
 HELD_OUT = "heldout"
 """Items of this split ask for facts that stand in no training document."""
@@ -47,6 +51,28 @@ def _of(task: str, item: Item) -> list[EvaluationText]:
 def held_out_keys(texts: Iterable[EvaluationText]) -> tuple[str, ...]:
     """The facts that no training document may state."""
     return tuple(sorted({key for text in texts for key in text.facts}))
+
+
+def held_out_tokens(rule: Intervention, keys: Container[str]) -> list[str]:
+    """The tokens of an intervention that stand for facts which nothing may state (rule 10)."""
+    family = family_of(rule)
+    if family is None or not rule.tokens():
+        return []
+    tokens = set(rule.tokens())
+    return [
+        name for fact in family.facts(ordered=False)
+        if canonical(fact) in keys and (name := family.token_name(fact)) in tokens
+    ]  # fmt: skip
+
+
+def leak_gates(rule: Intervention, texts: list[EvaluationText], dropped: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Rule 10 for one arm of a study."""
+    known = held_out_tokens(rule, set(held_out_keys(texts)))
+    left_out = sum(count for reason, count in dropped.items() if reason.startswith("leak: "))
+    return [
+        gate(10, "No evaluation item in training documents", True, f"{left_out} documents that hold one left out"),
+        gate(10, "No token for a held-out fact", not known, ", ".join(known[:5]) or "none"),
+    ]
 
 
 def named_evaluation_sets(data: Path | None) -> dict[str, Callable[[], list[EvaluationText]]]:

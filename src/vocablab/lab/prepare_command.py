@@ -17,7 +17,7 @@ from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
 from vocablab.base.files import exclusive, read_json, write_json_atomically
 from vocablab.base.records import first_difference, read_record
-from vocablab.corpus.build import Arm, build, inputs_of
+from vocablab.corpus.build import DOSE_GATE, Arm, build, inputs_of
 from vocablab.corpus.corpus import Corpus
 from vocablab.corpus.fact_scan import canonical
 from vocablab.corpus.leaks import EvaluationText, LeakIndex
@@ -25,7 +25,11 @@ from vocablab.corpus.mixtures import declared_corpus
 from vocablab.corpus.synthetic import TargetDose, family_of
 from vocablab.corpus.workers import Engine, InProcess, LocalWorkers
 from vocablab.lab.artifacts import FORMATS, run_stage
-from vocablab.lab.evaluation_texts import held_out_keys, named_evaluation_sets
+from vocablab.lab.evaluation_texts import (
+    held_out_keys,
+    held_out_tokens,
+    named_evaluation_sets,
+)
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.interventions import choose_intervention
@@ -97,13 +101,17 @@ def prepare_command(
         corpus = replace(corpus, dose=_dose(target_dose, list(rules.values()), held_out))
     identity = _identity(corpus, codecs, seed, directory, texts)
     began = time.monotonic()
-    with exclusive(out.parent / f".{out.name}.lock"):
+    lock = out.parent / f".{out.name}.lock"
+    with exclusive(lock):
         before = read_record(out)
-        run_stage(
-            out, identity, lambda partial: _work(
-                partial, corpus, codecs, identity, directory, seed, texts, engine, address, jobs, quiet=as_json
-            ), "cpu", resumes=True,
-        )  # fmt: skip
+        try:
+            run_stage(
+                out, identity, lambda partial: _work(
+                    partial, corpus, codecs, identity, directory, seed, texts, engine, address, jobs, quiet=as_json
+                ), "cpu", resumes=True,
+            )  # fmt: skip
+        finally:
+            lock.unlink()
     record = read_record(out)
     assert record is not None
     if as_json:
@@ -150,6 +158,8 @@ def _work(
             counts = run(chosen)
     if leaks is not None:
         counts["too_short_to_scan"] = dict(leaks.too_short())
+        keys = set(held_out_keys(texts))
+        counts["tokens_of_held_out_facts"] = {n: held_out_tokens(c.intervention, keys) for n, c in codecs.items()}
     for name, arm in counts["arms"].items():
         red = [gate for gate in arm["gates"] if not gate["passed"]]
         if red:
@@ -276,20 +286,23 @@ def _print(counts: dict[str, Any], out: Path) -> None:
             f"{arm['train']['spans']:,}", spread,
         )  # fmt: skip
     console.print(arms)
-    for arm in counts["arms"].values():
-        for gate in arm["gates"]:
-            if gate["name"] == "Dose reaches its target":
-                print(f"Dose: {gate['detail']}.")
-                break
-        else:
-            continue
-        break
+    first = next(iter(counts["arms"].values()))
+    for gate in first["gates"]:
+        if gate["name"] == DOSE_GATE:
+            print(f"Dose: {gate['detail']}.")
     for name, arm in counts["arms"].items():
         _print_exposures(name, arm["exposures"])
     for title, values in (("Left out", counts["dropped"]), ("Noticed", counts["noticed"])):
         if values:
             print(f"{title}: {', '.join(f'{count:,} {reason}' for reason, count in values.items())}.")
+    _print_held_out(counts.get("tokens_of_held_out_facts", {}))
     print(f"Same documents in the same order in every arm; record, counts and hashes: {out / 'record.json'}")
+
+
+def _print_held_out(tokens: dict[str, list[str]]) -> None:
+    for name, known in tokens.items():
+        if known:
+            print(f"{name}: {len(known)} tokens stand for facts that evaluation items ask for: {', '.join(known[:5])}.")
 
 
 def _print_exposures(name: str, exposures: dict[str, int]) -> None:

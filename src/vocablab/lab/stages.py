@@ -15,7 +15,7 @@ from vocablab.corpus.leaks import LeakIndex
 from vocablab.corpus.shards import read_split
 from vocablab.corpus.workers import InProcess
 from vocablab.lab.artifacts import FORMATS, is_done, run_stage
-from vocablab.lab.evaluation_texts import evaluation_texts
+from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
 from vocablab.lab.study import Arm, Study
 from vocablab.pretrain.loop import pretrain, target_bytes
 from vocablab.training.checkpoint import WEIGHTS
@@ -155,6 +155,7 @@ def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
 
 def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
     recipe, codec = run.arm.recipe, run.codec()
+    texts = evaluation_texts(recipe.evaluate.tasks, run.place.data)
     found = build(
         recipe.corpus,
         {run.arm.name: CorpusArm(codec, directory)},
@@ -162,7 +163,7 @@ def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
         data=run.place.data,
         seed=run.seed,
         engine=InProcess(),
-        leaks=LeakIndex(evaluation_texts(recipe.evaluate.tasks, run.place.data)),
+        leaks=LeakIndex(texts),
         progress=lambda done, total, note: run.progress("prepare", done if total else 0, total or 1),
     )
     counts = {**found["arms"][run.arm.name], **{k: found[k] for k in ("sources", "dropped", "noticed", "leaks")}}
@@ -175,6 +176,7 @@ def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
             f"the corpus has {train['raw_bytes']} training bytes, {wanted:.0f} are wanted and at most "
             f"{recipe.pretrain.max_epochs:g} epochs are allowed: it stops short of its target."
         )
+    counts["gates"] += leak_gates(run.arm.intervention, texts, found["dropped"])
     counts["gates"].append(
         gate(12, "Corpus reaches the budget", True, f"{available:.0f} bytes available for {wanted:.0f} wanted")
     )
