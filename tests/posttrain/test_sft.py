@@ -9,6 +9,8 @@ from vocablab.base.errors import RunError, UserError
 from vocablab.evaluate.model import load
 from vocablab.export.hugging_face import export
 from vocablab.model.gpt2 import GPT2Config
+from vocablab.model.modern import ModernConfig
+from vocablab.model.network import ModelConfig
 from vocablab.posttrain.sft import IGNORE, SupervisedFineTuning, check_labels, fine_tune, label
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.task import Example
@@ -77,9 +79,11 @@ def test_planted_label_faults_are_caught(codec: Codec, fault: str) -> None:
         check_labels(collated, eos, rows)
 
 
-def test_a_small_step_moves_almost_every_parameter(codec: Codec, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [GPT2Config(1, 2, 16, 96), ModernConfig(1, 2, 16, 96)])
+def test_a_small_step_moves_almost_every_parameter(codec: Codec, size: ModelConfig, tmp_path: Path) -> None:
+    export(size.build(codec.vocabulary.padded_size, 0), codec, tmp_path / "checkpoint")
     config = SupervisedFineTuning(epochs=0.4, batch_size=16, learning_rate=2e-5, warmup_share=0.0)
-    counts = fine_tune(config, checkpoint, EXAMPLES, 0, "cpu", tmp_path, lambda *a: None)
+    counts = fine_tune(config, tmp_path / "checkpoint", EXAMPLES, 0, "cpu", tmp_path, lambda *a: None)
     assert counts["steps"] == 1
     assert counts["parameters_changed"] > 0.99
     assert all(gate["passed"] for gate in counts["gates"])

@@ -27,7 +27,7 @@ class Loaded:
     @property
     def context(self) -> int:
         """Longest input in tokens."""
-        return int(self.model.config.n_positions)
+        return int(self.model.config.max_position_embeddings)
 
 
 def load(directory: Path, forms: Path, device: str) -> Loaded:

@@ -1,8 +1,8 @@
-"""A trained GPT-2 as a directory that `AutoModelForCausalLM` and `AutoTokenizer` load with no remote code.
+"""A trained network as a directory that `AutoModelForCausalLM` and `AutoTokenizer` load with no remote code.
 
-Hugging Face's GPT-2 stores its projections as `Conv1D`, (in, out), the transpose of `nn.Linear`. For the
-square ``attn.c_proj`` a missing transpose changes no shape, so nothing but a comparison of outputs can see
-it: `verify` loads the written directory back and compares logits before anything is published.
+A wrong layout may change no shape (GPT-2's square ``attn.c_proj``, Qwen3's query and key), so nothing but a
+comparison of outputs can see it: `verify` loads the written directory back and compares logits before anything is
+published.
 """
 
 import copy
@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationConfig, GPT2LMHeadModel, PreTrainedTokenizerFast
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from vocablab.base.errors import RunError
 from vocablab.base.random_streams import numpy_stream
-from vocablab.model.gpt2 import GPT2
+from vocablab.export.architectures import counterpart, exact
+from vocablab.model.hugging_face import HEAD, exported_state
+from vocablab.model.network import Network
 from vocablab.vocab.codec import Codec, save_codec
 from vocablab.vocab.standard_tokenizers import hugging_face_tokenizer
 from vocablab.vocab.vocabulary import EOS
@@ -30,16 +32,9 @@ cannot be told apart there. In float64 an honest export is within 1e-10, so the 
 """
 PROOF_TOKENS = 2048
 """Tokens compared at a time: the proof of 10,000 added ids must not hold all its logits at once."""
-TRANSPOSED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
-"""Endings of the matrices that are `Conv1D` in Hugging Face's GPT-2."""
 
 
-def converted(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our parameters under Hugging Face's names and layouts; the tied head is written by Hugging Face itself."""
-    return {k: (v.t() if k.endswith(TRANSPOSED) else v).detach().cpu().contiguous() for k, v in state.items()}
-
-
-def export(model: GPT2, codec: Codec, directory: Path) -> dict[str, Any]:
+def export(model: Network, codec: Codec, directory: Path) -> dict[str, Any]:
     """Write model, tokenizer, generation config and codec into `directory`, and prove them.
 
     Returns:
@@ -66,31 +61,17 @@ def export(model: GPT2, codec: Codec, directory: Path) -> dict[str, Any]:
     }
 
 
-def write_model(model: GPT2, codec: Codec, directory: Path) -> None:
+def write_model(model: Network, codec: Codec, directory: Path) -> None:
     """Write `model.safetensors` and `config.json`.
 
     Raises:
         RunError: for a tensor that is left over on either side.
     """
-    size, vocabulary = model.config, codec.vocabulary
-    config = transformers.GPT2Config(
-        vocab_size=vocabulary.padded_size,
-        n_positions=size.n_positions,
-        n_embd=size.n_embd,
-        n_layer=size.n_layer,
-        n_head=size.n_head,
-        activation_function="gelu_new",
-        layer_norm_epsilon=1e-5,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=vocabulary.eos_id,
-        eos_token_id=vocabulary.eos_id,
-        pad_token_id=vocabulary.eos_id,
-    )
-    theirs = GPT2LMHeadModel(config).to(torch.float32)
-    missing, unexpected = theirs.load_state_dict(converted(model.state_dict()), strict=False)
-    left = [*unexpected, *(name for name in missing if name != "lm_head.weight")]
+    vocabulary, state = codec.vocabulary, exported_state(model)
+    theirs = counterpart(model.config, vocabulary).to(torch.float32)
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    tied = model.input_rows is model.output_rows
+    left = [*unexpected, *(name for name in missing if not (tied and name == HEAD))]
     if left:
         raise RunError(f"rule 6: the tensor {left[0]} has no counterpart in the exported model.")
     theirs.tie_weights()
@@ -116,19 +97,25 @@ def write_tokenizer(codec: Codec, directory: Path, context: int) -> None:
     ).save_pretrained(directory)
 
 
-def proof_prompts(codec: Codec, context: int) -> Tensor:
-    """Token ids, shape (n, T), that hold every added id and as many random base ids among them."""
+def proof_prompts(codec: Codec, context: int) -> list[Tensor]:
+    """Batches of token ids, each of shape (n, T), that hold every added id and as many random base ids among them.
+
+    Short rows, since attention over a long one averages differences away; and one as long as the context, so that
+    every position is proved.
+    """
     vocabulary = codec.vocabulary
     rng = numpy_stream(0, "export proof")
     added = np.arange(vocabulary.base_size, vocabulary.size)
     ids = rng.permutation(np.concatenate([added, rng.integers(0, vocabulary.base_size, size=len(added) + context)]))
     width = min(context, 64)
     rows = -(-len(ids) // width)
-    return torch.from_numpy(np.resize(ids, rows * width).reshape(rows, width).astype(np.int64))
+    short = torch.from_numpy(np.resize(ids, rows * width).reshape(rows, width).astype(np.int64))
+    long = torch.from_numpy(rng.integers(0, vocabulary.size, size=(1, context)))
+    return [*short.split(max(1, PROOF_TOKENS // width)), long]
 
 
 @torch.no_grad()
-def verify(model: nn.Module, codec: Codec, directory: Path) -> tuple[float, int]:
+def verify(model: Network, codec: Codec, directory: Path) -> tuple[float, int]:
     """Load the directory as a user would and compare logits with `model`'s: float32 weights, float64 arithmetic.
 
     Returns:
@@ -137,16 +124,21 @@ def verify(model: nn.Module, codec: Codec, directory: Path) -> tuple[float, int]
     Raises:
         RunError: if it does not load, has another vocabulary, or differs by more than `TOLERANCE`.
     """
-    theirs = AutoModelForCausalLM.from_pretrained(directory, local_files_only=True, dtype=torch.float32).eval()
-    ids = proof_prompts(codec, theirs.config.n_positions)
-    ours, theirs = copy.deepcopy(model).double(), theirs.double()
+    theirs = _loaded(directory)
+    sizes = (theirs.config.vocab_size, theirs.config.max_position_embeddings)
+    expected = (codec.vocabulary.padded_size, model.config.n_positions)
+    if sizes != expected:
+        raise RunError(f"rule 6: the exported model has vocabulary and context {sizes}, not {expected}.")
+    # Transformers keeps two tables that it finds in the file whatever the config says; vLLM believes the config.
+    if theirs.config.tie_word_embeddings != (model.input_rows is model.output_rows):
+        raise RunError("rule 6: the exported config says otherwise than the network whether the head is tied.")
+    batches = proof_prompts(codec, model.config.n_positions)
+    # Rows are composed in float32, as they were written.
+    rows_in, rows_out = (table.double() for table in model.tables())
+    ours, theirs = copy.deepcopy(model).double(), exact(theirs)
     difference = 0.0
-    for rows in ids.split(max(1, PROOF_TOKENS // ids.shape[1])):
-        ours_logits, their_logits = ours(rows), theirs(rows).logits
-        if ours_logits.shape != their_logits.shape:
-            raise RunError(
-                f"rule 6: exported logits have shape {tuple(their_logits.shape)}, not {tuple(ours_logits.shape)}."
-            )
+    for rows in batches:
+        ours_logits, their_logits = F.linear(ours.hidden(rows, rows_in), rows_out), theirs(rows).logits
         here = float((ours_logits - their_logits).abs().max())
         if not here <= TOLERANCE:
             raise RunError(f"rule 6: exported logits differ by {here:.2e} (at most {TOLERANCE:g}): nothing published.")
@@ -155,4 +147,19 @@ def verify(model: nn.Module, codec: Codec, directory: Path) -> tuple[float, int]
     for name, index in codec.vocabulary.added_ids.items():
         if tokenizer.convert_tokens_to_ids(name) != index:
             raise RunError(f"rule 6: the exported tokenizer gives {name} another id than {index}.")
-    return difference, int(ids.numel())
+    return difference, sum(rows.numel() for rows in batches)
+
+
+def _loaded(directory: Path) -> PreTrainedModel:
+    """The model, if every tensor of file and model is in the other: transformers starts a missing one anew."""
+    try:
+        theirs, info = AutoModelForCausalLM.from_pretrained(
+            directory, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    # Transformers and what it reads with raise a dozen classes, none of them in common.
+    except Exception as error:
+        raise RunError(f"rule 6: the exported model does not load: {str(error).strip().splitlines()[0]}") from error
+    left = sorted([*info["missing_keys"], *info["unexpected_keys"]])
+    if left:
+        raise RunError(f"rule 6: the tensor {left[0]} has no counterpart in the exported model.")
+    return theirs.eval()

@@ -12,6 +12,7 @@ from rich.table import Table
 from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
 from vocablab.lab.coverage_command import coverage_command, mine_command
+from vocablab.lab.curves_command import curves_command
 from vocablab.lab.inject_command import inject_command
 from vocablab.lab.prepare_command import prepare_command
 from vocablab.lab.shards_command import app as shards_app
@@ -134,6 +135,7 @@ app.command("inject")(inject_command)
 app.command("coverage")(coverage_command)
 app.command("mine")(mine_command)
 app.command("prepare")(prepare_command)
+app.command("curves")(curves_command)
 app.add_typer(shards_app, name="shards")
 
 

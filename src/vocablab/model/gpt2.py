@@ -6,52 +6,41 @@ Shapes: B batch, T time (tokens), D width, H heads, V padded vocabulary. Paramet
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocablab.base.random_streams import stream_seed
+from vocablab.model.network import INIT_STD, ModelConfig, Network
 
 LAYER_NORM_EPSILON = 1e-5
 """GPT-2's."""
-INIT_STD = 0.02
-"""Standard deviation of GPT-2's normal initialisation."""
 
 
 @dataclass(frozen=True)
-class GPT2Config:
+class GPT2Config(ModelConfig):
     """Size of a GPT-2."""
 
-    n_layer: int
-    """Number of blocks."""
-    n_head: int
-    """Attention heads per block; divides `n_embd`."""
-    n_embd: int
-    """Width of the residual stream."""
-    n_positions: int
-    """Longest context in tokens."""
-
-    def build(self, padded_vocabulary: int, seed: int) -> "GPT2":
-        """The network with every parameter drawn from its own named stream under `seed`."""
-        model = GPT2(self, padded_vocabulary)
-        initialise(model, seed, self.n_layer)
-        return model
+    def network(self, padded_vocabulary: int) -> "GPT2":
+        return GPT2(self, padded_vocabulary)
 
     def parameters(self, padded_vocabulary: int) -> int:
-        """Number of trainable parameters, the tied head counted once."""
         per_block = 12 * self.n_embd**2 + 13 * self.n_embd
         return self.n_layer * per_block + (padded_vocabulary + self.n_positions + 2) * self.n_embd
 
     def flops_per_token(self, padded_vocabulary: int) -> dict[str, float]:
-        """Training FLOPs per token at full context, forward and backward, by part.
-
-        6 per matrix parameter plus 12 L D T for attention (PaLM, Chowdhery et al. 2022, appendix B); the
-        head counts although it is tied, since its product is computed.
-        """
         blocks = 6.0 * 12 * self.n_layer * self.n_embd**2
         attention = 12.0 * self.n_layer * self.n_embd * self.n_positions
         return {"blocks": blocks, "attention": attention, "head": 6.0 * padded_vocabulary * self.n_embd}
+
+
+TINY = GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=128)
+"""For two CPU cores: 0.9M parameters beside the vocabulary."""
+GPT2_124M = GPT2Config(n_layer=12, n_head=12, n_embd=768, n_positions=1024)
+"""GPT-2 small (Radford et al. 2019, table 2)."""
+GPT2_350M = GPT2Config(n_layer=24, n_head=16, n_embd=1024, n_positions=1024)
+"""GPT-2 medium (the same table)."""
 
 
 class Block(nn.Module):
@@ -77,12 +66,11 @@ class Block(nn.Module):
         return x_BTD + self.mlp["c_proj"](hidden)
 
 
-class GPT2(nn.Module):
+class GPT2(Network):
     """Decoder with learned positions and a head tied to the token embedding."""
 
     def __init__(self, config: GPT2Config, padded_vocabulary: int) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.transformer = nn.ModuleDict(
             {
                 "wte": nn.Embedding(padded_vocabulary, config.n_embd),
@@ -92,34 +80,31 @@ class GPT2(nn.Module):
             }
         )
 
-    def hidden(self, ids_BT: Tensor) -> Tensor:
-        """Final hidden states, shape (B, T, D)."""
+    @property
+    def input_rows(self) -> nn.Parameter:
+        return cast(nn.Parameter, cast(nn.Embedding, self.transformer["wte"]).weight)
+
+    @property
+    def output_rows(self) -> nn.Parameter:
+        return self.input_rows
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.transformer["h"])
+
+    def hidden(self, ids_BT: Tensor, table_VD: Tensor) -> Tensor:
         positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)
-        x_BTD = self.transformer["wte"](ids_BT) + self.transformer["wpe"](positions)
-        for block in self.transformer["h"]:  # type: ignore[attr-defined]
+        x_BTD = F.embedding(ids_BT, table_VD) + self.transformer["wpe"](positions)
+        for block in self.blocks:
             x_BTD = block(x_BTD)
         out: Tensor = self.transformer["ln_f"](x_BTD)
         return out
 
-    def forward(self, ids_BT: Tensor) -> Tensor:
-        """Logits, shape (B, T, V), for ids of shape (B, T) with T at most `n_positions`."""
-        head: Tensor = self.transformer["wte"].weight  # type: ignore[assignment]
-        return F.linear(self.hidden(ids_BT), head)
-
-
-def initialise(model: nn.Module, seed: int, n_layer: int) -> None:
-    """Set every parameter from a stream named after it, so that arms share them bit for bit.
-
-    Normal(0, 0.02), biases 0, norms 1; projections into the residual stream scaled by 1/sqrt(2 L), as in
-    GPT-2 (Radford et al. 2019, section 2.3). Drawn on the CPU in float32, whatever the device.
-    """
-    for name, parameter in model.named_parameters():
-        with torch.no_grad():
-            if name.endswith(".bias"):
-                parameter.zero_()
-            elif "ln_" in name:
-                parameter.fill_(1.0)
-            else:
-                std = INIT_STD / (2 * n_layer) ** 0.5 if name.endswith("c_proj.weight") else INIT_STD
-                generator = torch.Generator().manual_seed(stream_seed(seed, "parameter", name))
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+    def initial_std(self, name: str) -> float | None:
+        """Normal(0, 0.02), biases 0, norms 1; projections into the residual stream scaled by 1/sqrt(2 L), as in
+        GPT-2 (Radford et al. 2019, section 2.3)."""
+        if name.endswith(".bias"):
+            return 0.0
+        if "ln_" in name:
+            return None
+        return INIT_STD / (2 * self.config.n_layer) ** 0.5 if name.endswith("c_proj.weight") else INIT_STD

@@ -103,7 +103,7 @@ def fine_tune(
         raise UserError(f"sft.batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}.")
     codec = load_codec(model_directory)
     model = AutoModelForCausalLM.from_pretrained(model_directory, local_files_only=True, dtype=torch.float32)
-    rows = [row for e in examples if (row := label(codec, e, model.config.n_positions)) is not None]
+    rows = [row for e in examples if (row := label(codec, e, model.config.max_position_embeddings)) is not None]
     truncated = len(examples) - len(rows)
     if not rows or truncated > MAX_TRUNCATED_SHARE * len(examples):
         raise UserError(f"{truncated} of {len(examples)} SFT examples do not fit the context; give a longer one.")
@@ -176,10 +176,13 @@ def fine_tune(
     }
 
 
-def _trained_values(model: torch.nn.Module) -> torch.Tensor:
-    """All parameters in one vector, but for position embeddings: those past the longest example get no gradient."""
-    values = [p.detach().cpu().flatten().clone() for n, p in model.named_parameters() if "wpe" not in n]
-    return torch.cat(values)
+def _trained_values(model: Any) -> torch.Tensor:
+    """All parameters in one vector, but for tables in which rows are only looked up (positions, an untied embedding):
+    a row that no example holds gets no gradient."""
+    head = model.get_output_embeddings().weight
+    tables = [m.weight for m in model.modules() if isinstance(m, torch.nn.Embedding) and m.weight is not head]
+    looked_up = {id(table) for table in tables}
+    return torch.cat([p.detach().cpu().flatten().clone() for p in model.parameters() if id(p) not in looked_up])
 
 
 def _tokenizer(directory: Path) -> Any:
