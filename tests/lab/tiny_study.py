@@ -8,9 +8,11 @@ from vocablab.corpus.sources import GeneratedProse
 from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning
-from vocablab.pretrain.loop import Pretraining
+from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.training.budget import SourceBytes
+from vocablab.training.optimizer import AdamW
+from vocablab.training.schedule import Cosine
 from vocablab.vocab.base_vocabulary import TrainedBPE
 from vocablab.vocab.intervention import NoChange
 from vocablab.vocab.interventions import FactTokens
@@ -23,7 +25,7 @@ def study() -> Study:
         base_vocabulary=TrainedBPE(320),
         corpus=Corpus((GeneratedProse(300, 0.5),), 0.1),
         pretrain=Pretraining(
-            SourceBytes(100_000), batch_size=8, learning_rate=3e-3, warmup_steps=5, checkpoint_seconds=0.0
+            SourceBytes(100_000), batch_size=8, optimizer=AdamW(3e-3), schedule=Cosine(5), checkpoint_seconds=0.0
         ),
         sft=SupervisedFineTuning(epochs=1, batch_size=32, learning_rate=1e-3),
         evaluate=Evaluation((Arithmetic(held_out_items=8),), text_documents=5, max_new_tokens=8),

@@ -121,7 +121,7 @@ def evaluate(
         progress("evaluate", number, len(tasks) + 1, task.name)
         items = task.items(data)
         if task.kind == "choose":
-            rows += _choices(base, task, items, run_id, batch_size)
+            rows += score_choices(base, task, items, run_id, batch_size)
         else:
             rows += _answers(loaded, task, items, run_id, batch_size, max_new_tokens, seen)
     progress("evaluate", len(tasks), len(tasks) + 1, TEXT_TASK)
@@ -162,7 +162,7 @@ def _answers(
     return rows
 
 
-def _choices(loaded: Loaded, task: Task, items: list[Item], run_id: str, batch: int) -> list[Row]:
+def score_choices(loaded: Loaded, task: Task, items: list[Item], run_id: str, batch: int) -> list[Row]:
     pairs = [(f"{task.name}/{i.item_id}", i.prompt, choice) for i in items for choice in i.choices]
     costs = score_continuations(loaded, pairs, batch)
     rows, position = [], 0

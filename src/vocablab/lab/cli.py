@@ -13,8 +13,10 @@ from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
 from vocablab.lab.coverage_command import coverage_command, mine_command
 from vocablab.lab.curves_command import curves_command
+from vocablab.lab.devices import chosen_device
 from vocablab.lab.inject_command import inject_command
 from vocablab.lab.prepare_command import prepare_command
+from vocablab.lab.pretrain_command import pretrain_command
 from vocablab.lab.shards_command import app as shards_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -55,7 +57,7 @@ def plan(
     from vocablab.lab import plan as planning
     from vocablab.lab.catalog import choose
 
-    chosen, where = choose(study, preset, tuple(overrides or ())), _device(device)
+    chosen, where = choose(study, preset, tuple(overrides or ())), chosen_device(device)
     workers = jobs or planning.default_jobs(where)
     found = planning.plan(chosen.study, data_directory(data), where, workers)
     if as_json:
@@ -79,7 +81,7 @@ def run(
     from vocablab.lab.run_study import run_study, selected_jobs
     from vocablab.lab.stages import Place
 
-    chosen, where = choose(study, preset, tuple(overrides or ())), _device(device)
+    chosen, where = choose(study, preset, tuple(overrides or ())), chosen_device(device)
     place = Place(runs.resolve(), data_directory(data), where)
     wanted = selected_jobs(chosen.study, arm, seed, stage)
     outcome = run_study(chosen, place, wanted, jobs or default_jobs(where), quiet=as_json)
@@ -135,18 +137,9 @@ app.command("inject")(inject_command)
 app.command("coverage")(coverage_command)
 app.command("mine")(mine_command)
 app.command("prepare")(prepare_command)
+app.command("pretrain")(pretrain_command)
 app.command("curves")(curves_command)
 app.add_typer(shards_app, name="shards")
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise UserError(f"--device {name}: this machine has no such device.")
-    return name
 
 
 def _print_plan(found: dict[str, Any], workers: int) -> None:

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from vocablab.analysis.claims import Benefit, Claim, NoHarm
 from vocablab.base.errors import UserError
 from vocablab.lab.stages import STAGES
 from vocablab.lab.study import Study
-from vocablab.model.gpt2 import GPT2Config
+from vocablab.model.network import ModelConfig
 from vocablab.vocab.vocabulary import padded
 
 ASSUMED = {"acc": (0.03, 0.5), "acc_flexible": (0.03, 0.5), "acc_norm": (0.01, 0.4)}
@@ -57,13 +58,13 @@ def plan(study: Study, data: Path | None, device: str, jobs: int) -> dict[str, A
     }
 
 
-def measured_flops_per_second(config: GPT2Config, padded_vocabulary: int, device: str) -> float:
+def measured_flops_per_second(config: ModelConfig, padded_vocabulary: int, device: str) -> float:
     """Training FLOPs per second of this network on this device with one worker's threads, from a short probe."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device == "cpu" else threads)
-    model = GPT2Config(1, config.n_head, config.n_embd, config.n_positions).build(padded_vocabulary, 0).to(device)
+    model = replace(config, n_layer=1).build(padded_vocabulary, 0).to(device)
     ids = torch.zeros((4, config.n_positions), dtype=torch.long, device=device)
-    flops = sum(GPT2Config(1, 1, config.n_embd, config.n_positions).flops_per_token(padded_vocabulary).values())
+    flops = sum(replace(config, n_layer=1).flops_per_token(padded_vocabulary).values())
     model(ids).float().sum().backward()
     count, started = 0, time.monotonic()
     while time.monotonic() - started < PROBE_SECONDS:

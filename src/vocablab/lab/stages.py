@@ -15,10 +15,13 @@ from vocablab.corpus.leaks import LeakIndex
 from vocablab.corpus.shards import read_split
 from vocablab.corpus.workers import InProcess
 from vocablab.lab.artifacts import FORMATS, is_done, run_stage
+from vocablab.lab.evaluation_hook import evaluation_hook
 from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
 from vocablab.lab.study import Arm, Study
 from vocablab.pretrain.loop import pretrain, target_bytes
+from vocablab.pretrain.start import read_checkpoint
 from vocablab.training.checkpoint import WEIGHTS
+from vocablab.training.distributed import Ranks
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.vocabulary import Vocabulary, padded
 
@@ -93,7 +96,11 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
             "max_epochs": recipe.pretrain.max_epochs,
             "model": recipe.model,
         },
-        "pretrain": {"model": recipe.model, "pretrain": recipe.pretrain},
+        "pretrain": {
+            "model": recipe.model,
+            "pretrain": recipe.pretrain,
+            "during_pretraining": recipe.evaluate.during_pretraining,
+        },
         "export": {},
         "sft": {"sft": recipe.sft, "tasks": recipe.evaluate.tasks},
         "evaluate": {"evaluate": recipe.evaluate},
@@ -184,18 +191,25 @@ def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
 
 
 def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
-    recipe, vocabulary = run.arm.recipe, run.codec().vocabulary
+    recipe, codec = run.arm.recipe, run.codec()
+    config = recipe.pretrain
+    checkpoint = None
+    if config.init_from:
+        checkpoint = read_checkpoint(config.init_from, config.init_revision, run.place.data, codec.vocabulary)
     return pretrain(
-        recipe.pretrain,
+        config,
         recipe.model,
-        vocabulary.padded_size,
-        vocabulary.eos_id,
+        codec,
         read_split(run.path("prepare") / "train"),
         read_split(run.path("prepare") / "validation"),
         run.seed,
-        run.place.device,
         directory,
         lambda done, total, note: run.progress("pretrain", done, total, note),
+        place=Ranks(device=run.place.device),
+        checkpoint=checkpoint,
+        hook=evaluation_hook(
+            recipe.evaluate.during_pretraining, codec, run.path("prepare"), run.place.data, run.place.device
+        ),
     )
 
 

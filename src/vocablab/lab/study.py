@@ -6,8 +6,9 @@ from vocablab.analysis.claims import Claim
 from vocablab.base.errors import UserError
 from vocablab.corpus.corpus import Corpus
 from vocablab.model.gpt2 import GPT2Config
+from vocablab.model.modern import ModernConfig
 from vocablab.posttrain.sft import SupervisedFineTuning
-from vocablab.pretrain.loop import Pretraining
+from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.task import Task
 from vocablab.vocab.base_vocabulary import BaseVocabulary
 from vocablab.vocab.intervention import Intervention
@@ -23,13 +24,15 @@ class Evaluation:
     """How many held-out documents are scored in bits per byte (task ``text``)."""
     max_new_tokens: int
     """Longest answer in tokens."""
+    during_pretraining: tuple[Task, ...] = ()
+    """Choice tasks that are scored at every validation reading of pretraining: HellaSwag over training."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Everything that makes a model except its intervention."""
 
-    model: GPT2Config
+    model: GPT2Config | ModernConfig
     """The network."""
     base_vocabulary: BaseVocabulary
     """The tokens every arm has."""

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocablab.base.errors import UserError
+from vocablab.base.errors import RunError, UserError
 from vocablab.base.random_streams import stream_seed
 from vocablab.model.network import Network
 from vocablab.vocab.meaning import TokenMeaning
 from vocablab.vocab.vocabulary import Vocabulary
 
+PREFIX = "composition."
+"""Of the names of a composition's parameters in a network."""
 NORM_EPSILON = 1e-5
 """Keeps the norm of a part from blowing up the gradient of a row that starts at 0, as heads of some networks do."""
 
@@ -178,3 +180,24 @@ def materialise(network: Network) -> None:
     network.output_rows.copy_(outputs)
     network.input_rows.copy_(inputs)
     network.composition = None
+
+
+@torch.no_grad()
+def plain_state(network: Network) -> dict[str, Tensor]:
+    """A network's parameters by name with computed rows written into the tables, and without what computes them.
+
+    Raises:
+        RunError: if a composition made two tables of a tied one.
+    """
+    state = {name: t for name, t in network.state_dict().items() if not name.startswith(PREFIX)}
+    if network.composition is None:
+        return state
+    rows_in, rows_out = network.tables()
+    if network.input_rows is network.output_rows and not torch.equal(rows_in, rows_out):
+        raise RunError("rule 6: the head is tied, but its composed rows differ from the embedding's.")
+    for name, parameter in network.named_parameters():
+        if parameter is network.input_rows:
+            state[name] = rows_in
+        elif parameter is network.output_rows:
+            state[name] = rows_out
+    return state

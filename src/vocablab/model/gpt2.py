@@ -61,9 +61,20 @@ class Block(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x_BTD = x_BTD + self.attn["c_proj"](mixed.transpose(1, 2).reshape(b, t, d))
-        # "gelu_new" in Hugging Face: the tanh approximation.
-        hidden = F.gelu(self.mlp["c_fc"](self.ln_2(x_BTD)), approximate="tanh")
+        hidden = gelu_tanh(self.mlp["c_fc"](self.ln_2(x_BTD)))
         return x_BTD + self.mlp["c_proj"](hidden)
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """GELU's tanh approximation, "gelu_new" in Hugging Face (Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2).
+
+    0.5 (1 + tanh u) is sigmoid(2u). A compiled block fuses the second form, and its exponential is several times as
+    fast on a CPU as the first form's tanh; run op by op, the one library call is faster.
+    """
+    if torch.compiler.is_compiling():
+        wide = x.float()
+        return (wide * torch.sigmoid((8 / torch.pi) ** 0.5 * (wide + 0.044715 * wide**3))).to(x.dtype)
+    return F.gelu(x, approximate="tanh")
 
 
 class GPT2(Network):

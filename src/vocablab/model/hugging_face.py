@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from vocablab.base.errors import RunError, UserError
+from vocablab.model.composition import plain_state
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.model.modern import ModernConfig
 from vocablab.model.network import ModelConfig, Network
 
 HEAD = "lm_head.weight"
 """Their head, in both architectures; absent if it is tied."""
-COMPOSITION = "composition."
-"""Prefix of the parameters that compute rows of the tables: exported as those rows."""
 WRAPPERS = ("_orig_mod.", "module.")
 """Prefixes of `torch.compile` and of data parallelism."""
 
@@ -165,17 +164,7 @@ def exported_state(network: Network) -> dict[str, Tensor]:
     Raises:
         RunError: as `to_hugging_face`, or if a composition made two tables of a tied one.
     """
-    with torch.no_grad():
-        rows_in, rows_out = network.tables()
-    if network.input_rows is network.output_rows and not torch.equal(rows_in, rows_out):
-        raise RunError("rule 6: the head is tied, but its composed rows differ from the embedding's.")
-    state = {name: t for name, t in network.state_dict().items() if not name.startswith(COMPOSITION)}
-    for name, parameter in network.named_parameters():
-        if parameter is network.input_rows:
-            state[name] = rows_in
-        elif parameter is network.output_rows:
-            state[name] = rows_out
-    return to_hugging_face(network.config, state)
+    return to_hugging_face(network.config, plain_state(network))
 
 
 def _own(tensor: Tensor) -> Tensor:

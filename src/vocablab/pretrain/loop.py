@@ -1,57 +1,66 @@
 """The pretraining loop: the same for every arm; what differs is the shard it reads.
 
 The tokens of a run are laid in windows of `context` tokens; step s reads windows s*B to s*B+B-1, modulo the
-corpus. So the position in the data is the step number alone, and a resumed run reads what it would have read.
+corpus, split evenly over the ranks. So the position in the data is the step number alone: a resumed run reads what it
+would have read, also with another number of ranks.
+
+Shapes: B sequences of a micro-batch, T context in tokens.
 """
 
-import json
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from vocablab.base.config import execution_only
-from vocablab.base.errors import RunError
+from vocablab.base.config import fingerprint, to_json
+from vocablab.base.errors import RunError, UserError
+from vocablab.corpus.accounting import gate
 from vocablab.corpus.shards import Split
-from vocablab.model.gpt2 import GPT2, GPT2Config
-from vocablab.training.budget import Budget
-from vocablab.training.checkpoint import CHECKPOINT, WEIGHTS, load_checkpoint, save_checkpoint, save_weights
-from vocablab.training.optimizer import adamw, cosine, moments, require_float32
+from vocablab.model.composition import materialise, plain_state
+from vocablab.model.network import ModelConfig, Network
+from vocablab.model.new_rows import ComposedRows, enter_phase
+from vocablab.pretrain.config import Pretraining
+from vocablab.pretrain.journal import Journal
+from vocablab.pretrain.next_token import NextToken
+from vocablab.pretrain.reading import BitsReader
+from vocablab.pretrain.start import Checkpoint, start
+from vocablab.training.allocator import keep_freed_memory
+from vocablab.training.checkpoint import (
+    CHECKPOINT,
+    PREVIOUS,
+    WEIGHTS,
+    load_checkpoint,
+    newest_checkpoint,
+    read_state,
+    save_checkpoint,
+    save_weights,
+    training_state,
+)
+from vocablab.training.distributed import Ranks, accumulating, distributed, whole
+from vocablab.training.optimizer import moments, require_float32, set_learning_rates
+from vocablab.training.precision import autocast, resolved
+from vocablab.training.throughput import peak_memory_bytes, utilisation
+from vocablab.training.watch import Watch
+from vocablab.vocab.codec import Codec
 
+READINGS = 200
+"""Readings of the training loss in a run, about."""
+COMPILE_PAYS_FLOPS = 2e14
+"""On a CPU compiling takes some 10 s and saves a few percent of the time: it pays in runs of more than this, some
+minutes on a machine with AMX."""
+CHECKPOINT_SHARE = 0.05
+"""Most of a run's time that may go into writing checkpoints."""
+CHECKPOINTS = "checkpoints"
+"""Directory of the kept weights."""
 
-@dataclass(frozen=True)
-class Pretraining:
-    """How an arm is pretrained."""
-
-    budget: Budget
-    """How much text, tokens or FLOPs every arm gets."""
-    batch_size: int
-    """Sequences per step."""
-    learning_rate: float
-    """Peak of the cosine schedule."""
-    warmup_steps: int
-    """Steps of linear warm-up."""
-    weight_decay: float = 0.1
-    """AdamW's decay of matrices."""
-    clip: float = 1.0
-    """Largest global gradient norm."""
-    max_epochs: float = 1.0
-    """How often the corpus may be read; a longer run is refused (rule 12)."""
-    evaluate_every: float = 0.2
-    """Share of the run between two validation readings."""
-    validation_documents: int = 64
-    """Documents of a validation reading: the first ones held out."""
-    micro_batch: int = execution_only(64)
-    """Sequences per forward pass; gradients are accumulated over the step."""
-    checkpoint_seconds: float = execution_only(20.0)
-    """Least time between two checkpoints."""
+Hook = Callable[[Network], dict[str, float]]
+"""Evaluates a network during training; its results enter the readings under their names."""
+Progress = Callable[[float, float, str], None]
 
 
 def target_bytes(config: Pretraining, raw_bytes: int, shard_tokens: int, flops_per_token: float) -> float:
@@ -60,32 +69,28 @@ def target_bytes(config: Pretraining, raw_bytes: int, shard_tokens: int, flops_p
     return config.budget.tokens(per_byte, flops_per_token) / per_byte
 
 
-def pretrain(
-    config: Pretraining,
-    architecture: GPT2Config,
-    padded_vocabulary: int,
-    eos_id: int,
-    train: Split,
-    validation: Split,
-    seed: int,
-    device: str,
-    directory: Path,
-    progress: Callable[[float, float, str], None],
-) -> dict[str, Any]:
-    """Train one model; resume from `directory` if a checkpoint lies there.
+@dataclass(frozen=True)
+class Length:
+    """How long a run is."""
 
-    Writes ``model.safetensors`` and ``metrics.jsonl`` into `directory`.
+    steps: int
+    """Optimiser steps."""
+    windows: int
+    """Windows of `context` tokens in the corpus."""
+    epochs: float
+    """How often the corpus is read."""
+    tokens_per_step: int
+    """Over all ranks."""
 
-    Returns:
-        Counts for the record: steps, tokens, bytes, FLOPs by part, final losses, gates.
+
+def length(config: Pretraining, context: int, flops_per_token: float, train: Split) -> Length:
+    """Steps that the budget buys.
 
     Raises:
-        RunError: rule 12 (too many epochs), rule 11 (state not float32), or a loss that is not finite.
+        RunError: rule 12, if the corpus would be read more often than declared.
     """
-    context = architecture.n_positions
-    flops = architecture.flops_per_token(padded_vocabulary)
     windows = (len(train.tokens) - 1) // context
-    wanted = config.budget.tokens(len(train.tokens) / train.raw_bytes, sum(flops.values()))
+    wanted = config.budget.tokens(len(train.tokens) / train.raw_bytes, flops_per_token)
     steps = max(1, wanted // (config.batch_size * context))
     epochs = steps * config.batch_size / max(1, windows)
     # A run of whole windows can pass the limit by the remainder of one window: hence the small slack.
@@ -93,144 +98,336 @@ def pretrain(
         raise RunError(
             f"rule 12: {steps} steps read the corpus {epochs:.2f} times, at most {config.max_epochs:g} are declared."
         )
-    model = architecture.build(padded_vocabulary, seed).to(device)
-    optimizer = adamw(model, config.learning_rate, config.weight_decay)
-    state: dict[str, Any] = {"step": 0, "metrics": [], "seconds": 0.0}
-    if (directory / CHECKPOINT).exists():
-        state = load_checkpoint(directory / CHECKPOINT, model, optimizer)
-    reader = BitsReader(train, validation, config.validation_documents, context, eos_id)
-    every = max(1, round(steps * config.evaluate_every))
-    started, saved = time.monotonic() - state["seconds"], time.monotonic()
-    for step in range(state["step"], steps):
-        rate = cosine(step, steps, config.learning_rate, config.warmup_steps)
-        loss = _step(model, optimizer, train, windows, step, config, context, rate, device)
-        if not math.isfinite(loss):
-            raise RunError(f"the loss is {loss} at step {step}; lower the learning rate. Nothing was published.")
-        last = step + 1 == steps
-        if step % max(1, steps // 100) == 0 or last or (step + 1) % every == 0:
-            tokens = (step + 1) * config.batch_size * context
-            line: dict[str, float | None] = {
-                "step": step + 1,
-                "tokens": tokens,
-                "source_bytes": round(tokens * train.raw_bytes / len(train.tokens)),
-                "train_bits_per_byte": reader.train_bits_per_byte(loss),
-                "learning_rate": rate,
-            }
-            if last or (step + 1) % every == 0:
-                line["val_bits_per_byte"] = reader.validation_bits_per_byte(model, device)
-            state["metrics"].append(line)
-            progress(step + 1, steps, f"{line['train_bits_per_byte']:.3f} bits/byte")
-        if step == 0:
-            require_float32(model.parameters(), moments(optimizer))
-        if not last and time.monotonic() - saved > config.checkpoint_seconds:
-            state |= {"step": step + 1, "seconds": time.monotonic() - started}
-            save_checkpoint(directory / CHECKPOINT, model, optimizer, state)
-            saved = time.monotonic()
-    save_weights(model, directory / WEIGHTS)
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(m) + "\n" for m in state["metrics"]))
-    (directory / CHECKPOINT).unlink(missing_ok=True)
-    tokens = steps * config.batch_size * context
-    return {
-        "steps": steps,
-        "tokens": tokens,
-        "source_bytes": round(tokens * train.raw_bytes / len(train.tokens)),
-        "epochs": epochs,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "flops": {part: each * tokens for part, each in flops.items()},
-        "train_seconds": time.monotonic() - started,
-        "final": state["metrics"][-1],
-        "gates": [
-            {
-                "rule": 11,
-                "name": "Optimiser state is float32",
-                "passed": True,
-                "detail": "checked after step 1",
-            },
-            {
-                "rule": 12,
-                "name": "Target reached within the epoch limit",
-                "passed": True,
-                "detail": f"{steps} steps, {epochs:.2f} of {config.max_epochs:g} epochs",
-            },
-        ],
-    }
+    return Length(steps, windows, epochs, config.batch_size * context)
 
 
-def _step(
-    model: GPT2,
-    optimizer: torch.optim.Optimizer,
-    train: Split,
-    windows: int,
-    step: int,
+def pretrain(
     config: Pretraining,
-    context: int,
-    rate: float,
-    device: str,
-) -> float:
-    """One optimiser step; returns the mean loss in nats per token."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    first = step * config.batch_size
-    starts = [((first + i) % windows) * context for i in range(config.batch_size)]
-    total = 0.0
-    for begin in range(0, len(starts), config.micro_batch):
-        rows = [train.tokens[s : s + context + 1] for s in starts[begin : begin + config.micro_batch]]
-        ids = torch.from_numpy(np.stack(rows).astype(np.int64)).to(device)
-        with _autocast(device):
-            logits = model(ids[:, :-1])
-        nats = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
-        loss = nats / (config.batch_size * context)
-        loss.backward()
-        total += float(loss.detach())
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return total
+    architecture: ModelConfig,
+    codec: Codec,
+    train: Split,
+    validation: Split,
+    seed: int,
+    directory: Path,
+    progress: Progress,
+    *,
+    place: Ranks,
+    checkpoint: Checkpoint | None = None,
+    hook: Hook | None = None,
+) -> dict[str, Any]:
+    """Train one model; resume from `directory` if a checkpoint lies there.
+
+    Writes ``model.safetensors``, ``metrics.jsonl``, ``speed.jsonl`` and TensorBoard's events into `directory`.
+
+    Args:
+        config: how.
+        architecture: size of the network.
+        codec: the arm's vocabulary and intervention, which say where the rows of added tokens start.
+        train: what is read.
+        validation: what is never read.
+        seed: of the initialisation.
+        directory: where everything goes; of rank 0 alone.
+        progress: called with steps done, all steps, and a short reading.
+        place: this process among the ranks.
+        checkpoint: what to continue from, if `config.init_from` says so.
+        hook: evaluates the network at every validation reading.
+
+    Returns:
+        Counts for the record: steps, tokens, bytes, FLOPs by part, final losses, speed, gates.
+
+    Raises:
+        RunError: rule 12 (too many epochs), rule 11 (state not float32), or a loss that is not finite or climbs.
+        UserError: if the ranks do not divide the batch, or a checkpoint of another run is in the way.
+    """
+    run = _Run(config, architecture, codec, train, validation, seed, directory, place, checkpoint, hook)
+    try:
+        run.train(progress)
+    finally:
+        run.journal.close()
+    return run.finish()
 
 
-def _autocast(device: str) -> torch.autocast:
-    """bfloat16 matrix products on a GPU; plain float32 on a CPU, where runs are bit-exact."""
-    kind = device.split(":", maxsplit=1)[0]
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
+class _Run:
+    """One run under way."""
+
+    def __init__(
+        self,
+        config: Pretraining,
+        architecture: ModelConfig,
+        codec: Codec,
+        train: Split,
+        validation: Split,
+        seed: int,
+        directory: Path,
+        place: Ranks,
+        checkpoint: Checkpoint | None,
+        hook: Hook | None,
+    ) -> None:
+        self.config, self.architecture, self.codec = config, architecture, codec
+        self.data, self.directory, self.place, self.hook = train, directory, place, hook
+        padded = codec.vocabulary.padded_size
+        self.context = architecture.n_positions
+        self.flops = architecture.flops_per_token(padded)
+        self.length = length(config, self.context, sum(self.flops.values()), train)
+        _refuse(config, place)
+        if place.device == "cpu":
+            keep_freed_memory()
+        self.precision = resolved(config.precision, place.device)
+        flops = sum(self.flops.values()) * self.length.steps * self.length.tokens_per_step
+        self.compiled = config.compile == "always" or (
+            config.compile == "auto" and (place.device != "cpu" or flops > COMPILE_PAYS_FLOPS)
+        )
+        self.identity = fingerprint(
+            {
+                "config": to_json(config, identity_only=True),
+                "model": to_json(architecture),
+                "vocabulary": codec.vocabulary.fingerprint(),
+                "seed": seed,
+                "tokens": len(train.tokens),
+                "bytes": train.raw_bytes,
+                "start": None if checkpoint is None else checkpoint.sha256,
+            }
+        )
+        self.state = self._known_state()
+        self.watch = Watch(config.divergence)
+        if self.state["watch"] is not None:
+            self.watch.restore(self.state["watch"])
+        self.network, self.step_zero = start(architecture, codec, config.new_rows, seed, checkpoint)
+        self.network.to(place.device)
+        enter_phase(self.network, config.new_rows, self.state["step"], self.length.steps)
+        if self.compiled:
+            for block in self.network.blocks:
+                block.compile()
+        self.module = self._wrapped()
+        named = dict(self.network.named_parameters())
+        in_blocks = {id(p) for p in self.network.blocks.parameters() if p.dim() == 2}
+        self.optimizers = config.optimizer.build(named, [n for n, p in named.items() if id(p) in in_blocks])
+        known = newest_checkpoint(directory)
+        if known is not None:
+            load_checkpoint(known, named, self.optimizers)
+        self.reader = BitsReader(train, validation, config.validation_documents, self.context, codec.vocabulary.eos_id)
+        self.journal: Any = Journal(directory, self.state["metrics"]) if place.leads else _Silent()
+        self.saved, self.save_took = time.monotonic(), 0.0
+
+    def _known_state(self) -> dict[str, Any]:
+        path = newest_checkpoint(self.directory)
+        if path is None:
+            return {"step": 0, "metrics": [], "seconds": 0.0, "watch": None}
+        state = read_state(path)
+        if state["identity"] != self.identity:
+            raise UserError(
+                f"{path} was made by another configuration; move {self.directory} away, or use another output."
+            )
+        return state
+
+    def _wrapped(self) -> nn.Module:
+        return distributed(NextToken(self.network), self.network.blocks, self.place, self.config.parallel)
+
+    def train(self, progress: Progress) -> None:
+        """All steps that are left."""
+        steps, every = self.length.steps, max(1, round(self.length.steps * self.config.evaluate_every))
+        log_every = max(1, steps // READINGS)
+        began, timed = time.monotonic() - self.state["seconds"], [time.monotonic(), self.state["step"]]
+        for step in range(self.state["step"], steps):
+            if enter_phase(self.network, self.config.new_rows, step, steps):
+                self.module = self._wrapped()
+            factor = self.config.schedule.factor(step, steps)
+            loss, norm = self._step(step, factor)
+            wrong = self.watch.verdict(loss, norm)
+            if wrong is not None:
+                self._refuse_to_go_on(wrong, step)
+            last = step + 1 == steps
+            reads = last or (step + 1) % every == 0
+            if step % log_every == 0 or reads:
+                line = self._reading(step, loss, norm, factor, reads)
+                self.journal.reading(line)
+                timed = self._speed(step, timed, reads)
+                progress(step + 1, steps, f"{line['train_bits_per_byte']:.3f} bits/byte")
+            if step == 0:
+                require_float32(self.network.parameters(), moments(self.optimizers))
+            if not last and self._due():
+                self._save(step + 1, time.monotonic() - began)
+        self.seconds = time.monotonic() - began
+
+    def _step(self, step: int, factor: float) -> tuple[float, float]:
+        """One optimiser step; returns the mean loss in nats per token and the gradient's norm before clipping."""
+        set_learning_rates(self.optimizers, factor)
+        share = self.config.batch_size // self.place.size
+        first = step * self.config.batch_size + self.place.rank * share
+        starts = [((first + i) % self.length.windows) * self.context for i in range(share)]
+        total = torch.zeros((), device=self.place.device)
+        for begin in range(0, share, self.config.micro_batch):
+            ids = self._windows(starts[begin : begin + self.config.micro_batch])
+            with accumulating(self.module, begin + self.config.micro_batch >= share):
+                with autocast(self.precision, self.place.device):
+                    nats = self.module(ids[:, :-1], ids[:, 1:])
+                # Ranks average their gradients, so each weighs its own tokens by the number of ranks.
+                (nats * (self.place.size / self.length.tokens_per_step)).backward()
+            total += nats.detach()
+        norm = whole(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return float(self.place.total(total)) / self.length.tokens_per_step, float(norm)
+
+    def _windows(self, starts: list[int]) -> Tensor:
+        """Token ids, shape (B, T + 1)."""
+        rows = [self.data.tokens[s : s + self.context + 1] for s in starts]
+        ids = torch.from_numpy(np.stack(rows).astype(np.int64))
+        if self.place.device == "cpu":
+            return ids
+        return ids.pin_memory().to(self.place.device, non_blocking=True)
+
+    def _reading(self, step: int, loss: float, norm: float, factor: float, validates: bool) -> dict[str, Any]:
+        tokens = (step + 1) * self.length.tokens_per_step
+        line: dict[str, Any] = {
+            "step": step + 1,
+            "tokens": tokens,
+            "source_bytes": round(tokens * self.data.raw_bytes / len(self.data.tokens)),
+            "train_bits_per_byte": self.reader.train_bits_per_byte(loss),
+            "train_nats_per_token": loss,
+            "learning_rate": factor * self.config.optimizer.learning_rate,
+            "gradient_norm": norm,
+        }
+        if validates:
+            self.network.eval()
+            # Compiled blocks would be compiled again for every length of a validation batch.
+            torch.compiler.set_stance("force_eager")
+            line["val_bits_per_byte"] = self.reader.validation_bits_per_byte(self.module, self.place.device)
+            line |= self._evaluated(step)
+            torch.compiler.set_stance("default")
+            self.network.train()
+        return line
+
+    def _evaluated(self, step: int) -> dict[str, float]:
+        """What the evaluation hook says, and the kept weights of this moment."""
+        if self.hook is None and not self.config.keep_checkpoints:
+            return {}
+        state = {name: whole(value) for name, value in plain_state(self.network).items()}
+        found: dict[str, float] = {}
+        if self.place.leads:
+            if self.config.keep_checkpoints:
+                path = self.directory / CHECKPOINTS / f"step-{step + 1:08d}.safetensors"
+                save_weights(state, path)
+            if self.hook is not None:
+                # A network of its own: sharded parameters cannot be called outside the training step.
+                network = self.architecture.network(self.codec.vocabulary.padded_size).to(self.place.device)
+                network.load_state_dict(state)
+                found = self.hook(network.eval())
+        if self.place.size > 1:
+            torch.distributed.barrier()
+        return found
+
+    def _speed(self, step: int, timed: list[Any], validated: bool) -> list[Any]:
+        """Write the speed since the last reading; returns time and step to count from."""
+        now = time.monotonic()
+        seconds, steps = now - timed[0], step + 1 - timed[1]
+        # The first step also compiles, a validation is no training: neither says how fast the next hour will be.
+        if step > self.state["step"] and not validated:
+            rate = steps * self.length.tokens_per_step / max(seconds, 1e-9)
+            used = utilisation(rate * sum(self.flops.values()), self.place.device, self.place.size)
+            memory = peak_memory_bytes(self.place.device)
+            line = {"step": step + 1, "tokens_per_second": rate, "mfu": used, "peak_memory_bytes": memory}
+            self.journal.speed(line)
+            self.rates = [*getattr(self, "rates", []), rate]
+        return [now, step + 1]
+
+    def _due(self) -> bool:
+        """Whether a checkpoint is due, and worth writing; rank 0 decides for all."""
+        since = time.monotonic() - self.saved
+        due = since > max(self.config.checkpoint_seconds, self.save_took / CHECKPOINT_SHARE) and self.watch.calm
+        if self.place.size > 1:
+            flag = torch.tensor([float(due)], device=self.place.device)
+            torch.distributed.broadcast(flag, 0)
+            due = bool(flag.item())
+        return due
+
+    def _save(self, step: int, seconds: float) -> None:
+        began = time.monotonic()
+        tensors = training_state(dict(self.network.named_parameters()), self.optimizers)
+        if self.place.leads:
+            state = {
+                "step": step,
+                "seconds": seconds,
+                "metrics": self.journal.lines,
+                "watch": self.watch.state(),
+                "identity": self.identity,
+            }
+            save_checkpoint(self.directory, tensors, state)
+        self.saved = time.monotonic()
+        self.save_took = self.saved - began
+
+    def _refuse_to_go_on(self, wrong: str, step: int) -> None:
+        kept = newest_checkpoint(self.directory)
+        where = (
+            f"the last good checkpoint, {kept}, is kept" if kept is not None else "no checkpoint had been due before"
+        )
+        raise RunError(f"{wrong} at step {step + 1}; lower the learning rate. Nothing was published; {where}.")
+
+    def finish(self) -> dict[str, Any]:
+        """Write the weights; returns the counts of the record."""
+        materialise(self.network)
+        state = {name: whole(value) for name, value in self.network.state_dict().items()}
+        if self.place.leads:
+            save_weights(state, self.directory / WEIGHTS)
+            for name in (CHECKPOINT, PREVIOUS):
+                (self.directory / name).unlink(missing_ok=True)
+        steps, tokens = self.length.steps, self.length.steps * self.length.tokens_per_step
+        rates = sorted(getattr(self, "rates", []))
+        rate = rates[len(rates) // 2] if rates else None
+        total = sum(self.flops.values())
+        return {
+            "steps": steps,
+            "tokens": tokens,
+            "source_bytes": round(tokens * self.data.raw_bytes / len(self.data.tokens)),
+            "epochs": self.length.epochs,
+            "parameters": sum(value.numel() for name, value in state.items() if self._counts(name)),
+            "flops": {part: each * tokens for part, each in self.flops.items()},
+            "head_share_of_flops": self.flops["head"] / total,
+            "train_seconds": self.seconds,
+            "tokens_per_second": rate,
+            "model_flops_utilisation": None
+            if rate is None
+            else utilisation(rate * total, self.place.device, self.place.size),
+            "peak_memory_bytes": peak_memory_bytes(self.place.device),
+            "precision": self.precision,
+            "compiled": self.compiled,
+            "ranks": self.place.size,
+            "step_zero": None if self.step_zero is None else asdict(self.step_zero),
+            "final": self.journal.lines[-1] if self.place.leads else {},
+            "gates": [
+                gate(11, "Optimiser state is float32", True, "checked after step 1"),
+                gate(
+                    12,
+                    "Target reached within the epoch limit",
+                    True,
+                    f"{steps} steps, {self.length.epochs:.2f} of {self.config.max_epochs:g} epochs",
+                ),
+            ],
+        }
+
+    def _counts(self, name: str) -> bool:
+        """Whether a tensor of the state is a parameter that no other name stands for too."""
+        return name in dict(self.network.named_parameters())
 
 
-class BitsReader:
-    """Turns losses into bits per raw byte (rule 5), the lost forms of replacements included."""
+class _Silent:
+    """The journal of a rank that does not lead."""
 
-    def __init__(self, train: Split, validation: Split, documents: int, context: int, eos_id: int) -> None:
-        self._tokens_per_byte = len(train.tokens) / train.raw_bytes
-        self._lost_per_byte = train.lost_bits / train.raw_bytes
-        self._shard, self._rows = validation, validation.documents[:documents]
-        self._context, self._eos = context, eos_id
+    lines: list[dict[str, Any]] = []
 
-    def train_bits_per_byte(self, nats_per_token: float) -> float:
-        """From the mean training loss, at the corpus's average tokens and lost bits per byte."""
-        return nats_per_token / math.log(2) * self._tokens_per_byte + self._lost_per_byte
+    def reading(self, line: dict[str, Any]) -> None:
+        """Nothing: rank 0 writes."""
 
-    @torch.no_grad()
-    def validation_bits_per_byte(self, model: GPT2, device: str) -> float | None:
-        """Exactly: every token of the held-out documents once, EOS included, plus what replacements lost.
+    def speed(self, line: dict[str, Any]) -> None:
+        """Nothing: rank 0 writes."""
 
-        None if nothing is held out.
-        """
-        if not len(self._rows):
-            return None
-        model.eval()
-        bits = float(self._rows["lost_bits"].sum())
-        for inputs, targets in self._batches(device):
-            logits = model(inputs).float().flatten(0, 1)
-            bits += float(F.cross_entropy(logits, targets.flatten(), reduction="sum", ignore_index=-1)) / math.log(2)
-        model.train()
-        return bits / int(self._rows["raw_bytes"].sum())
+    def close(self) -> None:
+        """Nothing is open."""
 
-    def _batches(self, device: str) -> list[tuple[Tensor, Tensor]]:
-        windows = []
-        for row in self._rows:
-            ids = np.append(self._eos, self._shard.tokens[row["start"] : row["start"] + row["tokens"]]).astype(np.int64)
-            for start in range(0, len(ids) - 1, self._context):
-                piece = np.full(self._context + 1, -1, dtype=np.int64)
-                part = ids[start : start + self._context + 1]
-                piece[: len(part)] = part
-                windows.append(piece)
-        stacked = torch.from_numpy(np.stack(windows)).to(device)
-        return [(w[:, :-1].clamp(min=0), w[:, 1:]) for w in stacked.split(16)]
+
+def _refuse(config: Pretraining, place: Ranks) -> None:
+    if config.batch_size % place.size:
+        raise UserError(f"a batch of {config.batch_size} sequences cannot be split evenly over {place.size} ranks.")
+    if place.size > 1 and config.parallel == "fsdp" and isinstance(config.new_rows, ComposedRows):
+        raise UserError("composed rows need whole tables: use parallel ddp, not fsdp.")

@@ -18,11 +18,13 @@ from vocablab.corpus.sources import GeneratedProse, GSM8KText, OpenStaxText
 from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning
-from vocablab.pretrain.loop import Pretraining
+from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.gsm8k import GSM8K
 from vocablab.tasks.hellaswag import HellaSwag
 from vocablab.training.budget import SourceBytes
+from vocablab.training.optimizer import AdamW
+from vocablab.training.schedule import Cosine
 from vocablab.vocab.base_vocabulary import GPT2Vocabulary, TrainedBPE
 from vocablab.vocab.intervention import NoChange
 from vocablab.vocab.interventions import FactTokens, PlainTextFacts, ShuffledMeaning
@@ -58,7 +60,7 @@ def _cpu() -> Study:
             validation_share=0.02,
         ),
         pretrain=Pretraining(
-            SourceBytes(1_800_000), batch_size=16, learning_rate=2e-3, warmup_steps=20, micro_batch=16
+            SourceBytes(1_800_000), batch_size=16, optimizer=AdamW(2e-3), schedule=Cosine(20), micro_batch=16
         ),
         sft=SupervisedFineTuning(epochs=1, batch_size=32, learning_rate=1e-3, micro_batch=32),
         evaluate=Evaluation(
@@ -91,8 +93,8 @@ def _full() -> Study:
         pretrain=Pretraining(
             SourceBytes(400_000_000),
             batch_size=128,
-            learning_rate=6e-4,
-            warmup_steps=100,
+            optimizer=AdamW(6e-4),
+            schedule=Cosine(100),
             max_epochs=6,
             micro_batch=32,
         ),

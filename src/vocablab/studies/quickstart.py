@@ -16,9 +16,11 @@ from vocablab.corpus.sources import GeneratedProse
 from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning
-from vocablab.pretrain.loop import Pretraining
+from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.training.budget import SourceBytes
+from vocablab.training.optimizer import AdamW
+from vocablab.training.schedule import Cosine
 from vocablab.vocab.base_vocabulary import TrainedBPE
 from vocablab.vocab.intervention import NoChange
 from vocablab.vocab.interventions import FactTokens, PlainTextFacts, ShuffledMeaning
@@ -31,7 +33,7 @@ def study() -> Study:
         base_vocabulary=TrainedBPE(640),
         corpus=Corpus((GeneratedProse(documents_count=3000, dose=0.8),), validation_share=0.04),
         pretrain=Pretraining(
-            SourceBytes(1_200_000), batch_size=16, learning_rate=2e-3, warmup_steps=20, max_epochs=1.0
+            SourceBytes(1_200_000), batch_size=16, optimizer=AdamW(2e-3), schedule=Cosine(20), max_epochs=1.0
         ),
         sft=SupervisedFineTuning(epochs=30, batch_size=16, learning_rate=1e-3),
         evaluate=Evaluation((Arithmetic(),), text_documents=100, max_new_tokens=24),

@@ -1,23 +1,34 @@
-"""Training state on disk: safetensors plus JSON, nothing pickled, whole or absent."""
+"""Training state on disk: safetensors plus JSON, nothing pickled, whole or absent.
+
+Tensors stand under the names of their parameters and whole, so that a run can go on with another number of ranks.
+"""
 
 import json
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from vocablab.base.errors import RunError
-from vocablab.base.files import fsync_path, write_bytes_atomically
+from vocablab.base.files import write_bytes_atomically
+from vocablab.training.distributed import like, whole
 
 CHECKPOINT = "checkpoint.safetensors"
+PREVIOUS = "checkpoint.previous.safetensors"
+"""The one before, should the last one be damaged."""
 WEIGHTS = "model.safetensors"
+SEPARATOR = "/"
+"""Between a parameter's name and the key of its optimiser state: names hold dots."""
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the parameters (float32, by name) as safetensors, atomically."""
-    write_bytes_atomically(path, save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}))
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write parameters (float32, by name) as safetensors, atomically."""
+    write_bytes_atomically(path, save({k: _plain(v) for k, v in state.items()}))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -25,41 +36,90 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(load_file(path), strict=True)
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Write weights, optimiser moments and `state` (JSON values) into one file, replaced atomically.
+def training_state(named: Mapping[str, nn.Parameter], optimizers: Iterable[torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Every parameter and moment, whole and on the CPU. All ranks of a sharded run must call it."""
+    tensors = {f"model{SEPARATOR}{name}": _plain(whole(p)) for name, p in named.items()}
+    for name, key, value in _moments(named, optimizers):
+        tensors[f"optimizer{SEPARATOR}{name}{SEPARATOR}{key}"] = _plain(whole(value))
+    return tensors
+
+
+def save_checkpoint(directory: Path, tensors: Mapping[str, Tensor], state: dict[str, Any]) -> None:
+    """Write `training_state` and `state` (JSON values) into one file; the file before it is kept.
 
     One file, so that a kill between two writes cannot pair the weights of one step with the moments of another.
     """
-    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    for index, entry in enumerate(_states(optimizer)):
-        for key, value in entry.items():
-            tensors[f"optimizer.{index}.{key}"] = value.detach().cpu().contiguous()
-    write_bytes_atomically(path, save(tensors, metadata={"state": json.dumps(state)}))
-    fsync_path(path.parent)
+    path = directory / CHECKPOINT
+    if path.exists():
+        os.replace(path, directory / PREVIOUS)
+    write_bytes_atomically(path, save(dict(tensors), metadata={"state": json.dumps(state)}))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Restore what `save_checkpoint` wrote and return its `state`.
+def newest_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint that a run goes on from, if there is one."""
+    return next((directory / name for name in (CHECKPOINT, PREVIOUS) if (directory / name).exists()), None)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The JSON values of a checkpoint.
+
+    Raises:
+        RunError: if the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as handle:
+            state: dict[str, Any] = json.loads(handle.metadata()["state"])
+            return state
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise RunError(f"the checkpoint {path} is damaged: {error}.") from None
+
+
+def load_checkpoint(path: Path, named: Mapping[str, nn.Parameter], optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    """Restore the parameters and moments that `save_checkpoint` wrote.
 
     Raises:
         RunError: if the file is damaged or fits another model.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
         tensors = load_file(path)
-        with safe_open(path, framework="pt") as handle:
-            state: dict[str, Any] = json.loads(handle.metadata()["state"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except SafetensorError as error:
         raise RunError(f"the checkpoint {path} is damaged: {error}.") from None
-    model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")}, strict=True)
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    for index, parameter in enumerate(parameters):
-        entry = {k.split(".", 2)[2]: v for k, v in tensors.items() if k.startswith(f"optimizer.{index}.")}
-        # AdamW keeps its step counter on the CPU and its moments beside the parameter.
-        optimizer.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in entry.items()}
-    return state
+    stored = {k.split(SEPARATOR, 1)[1] for k in tensors if k.startswith("model" + SEPARATOR)}
+    if stored != set(named):
+        raise RunError(f"the checkpoint {path} fits another model: {min(stored ^ set(named))}.")
+    owners = {id(p): o for o in optimizers for group in o.param_groups for p in group["params"]}
+    states: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, name, *rest = key.split(SEPARATOR)
+        if kind == "optimizer":
+            states.setdefault(name, {})[rest[0]] = value
+    for name, parameter in named.items():
+        value = tensors[f"model{SEPARATOR}{name}"]
+        if value.shape != parameter.shape:
+            raise RunError(
+                f"the checkpoint {path} fits another model: {name} has shape {tuple(value.shape)}, "
+                f"not {tuple(parameter.shape)}."
+            )
+        with torch.no_grad():
+            parameter.copy_(like(value, parameter))
+        if name in states:
+            # Counters of steps have no shape and are not sharded; fused AdamW keeps them beside the parameter.
+            owners[id(parameter)].state[parameter] = {
+                key: like(value, parameter) if value.dim() else value.to(parameter.device)
+                for key, value in states[name].items()
+            }
 
 
-def _states(optimizer: torch.optim.Optimizer) -> list[dict[str, torch.Tensor]]:
-    return [optimizer.state[p] for group in optimizer.param_groups for p in group["params"]]
+def _moments(
+    named: Mapping[str, nn.Parameter], optimizers: Iterable[torch.optim.Optimizer]
+) -> Iterable[tuple[str, str, Tensor]]:
+    names = {id(p): name for name, p in named.items()}
+    for optimizer in optimizers:
+        for parameter, entry in optimizer.state.items():
+            for key, value in entry.items():
+                if isinstance(value, Tensor):
+                    yield names[id(parameter)], key, value
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
