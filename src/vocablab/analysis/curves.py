@@ -224,8 +224,8 @@ def _captions(value: dict[str, Any]) -> dict[str, str]:
     captions = {"loss": " ".join(part for part in parts if part)}
     if swag is None:
         captions["hellaswag"] = (
-            "No run evaluated HellaSwag during training; a run does when its pretraining is told to "
-            "(vocablab pretrain --help), and then writes hellaswag.acc_norm into its metrics."
+            "No run evaluated HellaSwag during training: vocablab pretrain does with --hellaswag 1000, a study with "
+            "Evaluation(during_pretraining=(HellaSwag(limit=1000),))."
         )
         return captions
     first = f"Share of items answered right ({swag['metric']}){_items(swag['items'])}."

@@ -27,7 +27,7 @@ def build_report(study_dir: Path) -> dict[str, Any]:
         UserError: if the study's description is missing or damaged, or nothing was scored yet.
     """
     study = read_study(study_dir)
-    gates = [*_gates(study), *_documents_gates(study), *_pairing_gates(study)]
+    gates = [*_gates(study), *_documents_gates(study), *_arithmetic_gates(study), *_pairing_gates(study)]
     red = [gate for gate in gates if not gate["passed"]]
     report = {
         "format": FORMAT,
@@ -250,6 +250,22 @@ def _documents_gates(study: StudyFiles) -> list[dict[str, Any]]:
             | {"arm": study.treatment, "seed": seed, "stage": "report"}
         )
     return rows
+
+
+def _arithmetic_gates(study: StudyFiles) -> list[dict[str, Any]]:
+    """Rule 3 across runs: all were pretrained in the same number format. ``auto`` depends on the machine."""
+    found: dict[str, list[str]] = {}
+    for (arm, seed), run in study.runs.items():
+        record = run.records.get("pretrain")
+        if record is not None and "precision" in record.counts:
+            found.setdefault(str(record.counts["precision"]), []).append(f"{arm} seed{seed}")
+    if not found:
+        return []
+    detail = "; ".join(f"{precision}: {len(runs)} runs" for precision, runs in sorted(found.items()))
+    return [
+        {"rule": 3, "name": "all runs were computed in the same precision", "passed": len(found) == 1, "detail": detail}
+        | {"arm": study.treatment, "seed": None, "stage": "report"}
+    ]
 
 
 def _pairing_gates(study: StudyFiles) -> list[dict[str, Any]]:

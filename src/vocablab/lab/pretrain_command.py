@@ -26,15 +26,18 @@ def pretrain_command(
         str | None, typer.Option("--source-bytes", help="Budget in raw bytes of text: 40B. Default: the corpus once.")
     ] = None,
     init_from: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--init-from", help="Continue from a Hugging Face checkpoint: a directory or owner/name. Starts a new run."
         ),
-    ] = "",
-    init_revision: Annotated[str, typer.Option("--init-revision", help="Its revision on the hub.")] = "main",
+    ] = None,
+    init_revision: Annotated[
+        str | None, typer.Option("--init-revision", help="Its revision on the hub. Default: main.")
+    ] = None,
     new_rows: Annotated[
-        str, typer.Option("--new-rows", help=f"How rows of added tokens start: {', '.join(NEW_ROWS)}.")
-    ] = "random",
+        str | None,
+        typer.Option("--new-rows", help=f"How rows of added tokens start: {', '.join(NEW_ROWS)}. Default: random."),
+    ] = None,
     hellaswag: Annotated[
         int, typer.Option("--hellaswag", min=0, help="HellaSwag items to score at every validation reading.")
     ] = 0,
@@ -64,7 +67,14 @@ def pretrain_command(
 
     directory, where = data_directory(data), chosen_device(device)
     made = _recipe(recipe, _budget(tokens, source_bytes, corpus), overrides or [])
-    config = replace(made.pretrain, init_from=init_from, init_revision=init_revision, new_rows=_new_rows(new_rows))
+    # A flag that is not given leaves what --set says.
+    flags: dict[str, Any] = {"init_from": init_from, "init_revision": init_revision, "new_rows": new_rows}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if new_rows is not None:
+        given["new_rows"] = _new_rows(new_rows)
+    config = replace(made.pretrain, **given)
+    if not out.name:
+        raise UserError(f"--out {out}: give the run a directory of its own.")
     if resume and not out.with_name(out.name + ".partial").exists():
         raise UserError(f"--resume: there is no interrupted run {out}.partial.")
     with ranks(where) as place:

@@ -103,6 +103,7 @@ def fine_tune(
         raise UserError(f"sft.batch_size {config.batch_size} is no multiple of micro_batch {config.micro_batch}.")
     codec = load_codec(model_directory)
     model = AutoModelForCausalLM.from_pretrained(model_directory, local_files_only=True, dtype=torch.float32)
+    padding = model.config.pad_token_id
     rows = [row for e in examples if (row := label(codec, e, model.config.max_position_embeddings)) is not None]
     truncated = len(examples) - len(rows)
     if not rows or truncated > MAX_TRUNCATED_SHARE * len(examples):
@@ -144,8 +145,10 @@ def fine_tune(
     check_labels(trainer.data_collator(sample), codec.vocabulary.eos_id, sample)
     before = _trained_values(model)
     trainer.train()
-    require_float32(model.parameters(), moments(trainer.optimizer.optimizer))
+    require_float32(model.parameters(), moments([trainer.optimizer.optimizer]))
     changed = float((before != _trained_values(model)).float().mean())
+    # TRL sets it to EOS, and a Qwen3 that is loaded with it never trains that row of its embedding again.
+    model.config.pad_token_id = padding
     model.save_pretrained(directory)
     _tokenizer(model_directory).save_pretrained(directory)
     save_codec(codec, directory)

@@ -9,6 +9,7 @@ Shapes: B sequences of a micro-batch, T context in tokens.
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -194,12 +195,13 @@ class _Run:
             self.watch.restore(self.state["watch"])
         self.network, self.step_zero = start(architecture, codec, config.new_rows, seed, checkpoint)
         self.network.to(place.device)
-        enter_phase(self.network, config.new_rows, self.state["step"], self.length.steps)
+        # The phase of the step before: a checkpoint at the border was written before the rows became parameters.
+        enter_phase(self.network, config.new_rows, max(0, self.state["step"] - 1), self.length.steps)
         if self.compiled:
             for block in self.network.blocks:
                 block.compile()
         self.module = self._wrapped()
-        named = dict(self.network.named_parameters())
+        self.named = named = dict(self.network.named_parameters())
         in_blocks = {id(p) for p in self.network.blocks.parameters() if p.dim() == 2}
         self.optimizers = config.optimizer.build(named, [n for n, p in named.items() if id(p) in in_blocks])
         known = newest_checkpoint(directory)
@@ -292,10 +294,9 @@ class _Run:
         if validates:
             self.network.eval()
             # Compiled blocks would be compiled again for every length of a validation batch.
-            torch.compiler.set_stance("force_eager")
-            line["val_bits_per_byte"] = self.reader.validation_bits_per_byte(self.module, self.place.device)
-            line |= self._evaluated(step)
-            torch.compiler.set_stance("default")
+            with torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
+                line["val_bits_per_byte"] = self.reader.validation_bits_per_byte(self.module, self.place.device)
+                line |= self._evaluated(step)
             self.network.train()
         return line
 
@@ -344,7 +345,9 @@ class _Run:
 
     def _save(self, step: int, seconds: float) -> None:
         began = time.monotonic()
-        tensors = training_state(dict(self.network.named_parameters()), self.optimizers)
+        # What the optimisers step: in FSDP2 the network itself may hold gathered copies after a validation.
+        left = {name for name, _ in self.network.named_parameters()}
+        tensors = training_state({n: p for n, p in self.named.items() if n in left}, self.optimizers)
         if self.place.leads:
             state = {
                 "step": step,
@@ -358,7 +361,8 @@ class _Run:
         self.save_took = self.saved - began
 
     def _refuse_to_go_on(self, wrong: str, step: int) -> None:
-        kept = newest_checkpoint(self.directory)
+        # A checkpoint of this very step holds the weights that gave the loss.
+        kept = newest_checkpoint(self.directory, before=step)
         where = (
             f"the last good checkpoint, {kept}, is kept" if kept is not None else "no checkpoint had been due before"
         )
@@ -414,7 +418,7 @@ class _Run:
 class _Silent:
     """The journal of a rank that does not lead."""
 
-    lines: list[dict[str, Any]] = []
+    lines: tuple[dict[str, Any], ...] = ()
 
     def reading(self, line: dict[str, Any]) -> None:
         """Nothing: rank 0 writes."""

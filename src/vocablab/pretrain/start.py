@@ -2,7 +2,6 @@
 
 import copy
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,18 @@ from vocablab.vocab.vocabulary import Vocabulary
 
 WANTED = ("config.json", "*.safetensors", "model.safetensors.index.json", "tokenizer.json", "vocab.json")
 """Files of a checkpoint that are read; pickled weights are not."""
+SIZES = {
+    "n_positions": "positions",
+    "n_layer": "layers",
+    "n_embd": "width",
+    "n_head": "heads",
+    "kv_heads": "key and value heads",
+    "head_dim": "head width",
+    "mlp_hidden": "MLP width",
+    "rope_theta": "rotary base",
+    "tied": "tied head",
+}
+"""What says how a network computes, and its name in a sentence."""
 SAMPLE = 256
 """Positions from which the effect of new rows is measured at step 0."""
 
@@ -83,11 +94,7 @@ def start(
     vocabulary = codec.vocabulary
     network = architecture.build(vocabulary.padded_size, seed)
     if checkpoint is not None:
-        if checkpoint.config.n_positions != architecture.n_positions:
-            raise UserError(
-                f"{checkpoint.name} has {checkpoint.config.n_positions} positions, the recipe's model "
-                f"{architecture.n_positions}: they must be equal."
-            )
+        _require_same_size(checkpoint, architecture)
         load_into(
             network, checkpoint.state, checkpoint.tokens, new_rows, vocabulary, codec.intervention, seed
         )  # fmt: skip
@@ -102,6 +109,19 @@ def start(
     # Any base tokens do: how much a new row attracts depends on its size and direction, hardly on the text.
     ids = torch.randint(vocabulary.base_size, (SAMPLE // length, length), generator=generator)
     return network, step_zero(before, network, ids, vocabulary)
+
+
+def _require_same_size(checkpoint: Checkpoint, architecture: ModelConfig) -> None:
+    """Not left to the tensors: another number of heads, or base of wavelengths, has the same shapes."""
+    theirs = checkpoint.config
+    if type(theirs) is not type(architecture):
+        raise UserError(
+            f"{checkpoint.name} is a {type(theirs).__name__}, the recipe's model a {type(architecture).__name__}."
+        )
+    for name, said in SIZES.items():
+        there, here = getattr(theirs, name, None), getattr(architecture, name, None)
+        if there != here:
+            raise UserError(f"{checkpoint.name} has {said}: {there}, the recipe's model {here}: they must be equal.")
 
 
 def _directory(name: str, revision: str, data: Path | None) -> Path:
@@ -123,9 +143,10 @@ def _directory(name: str, revision: str, data: Path | None) -> Path:
 def _weight_files(directory: Path) -> list[Path]:
     index = directory / "model.safetensors.index.json"
     if index.exists():
-        return [
-            directory / name for name in sorted(set(read_json(index, "the index of weights")["weight_map"].values()))
-        ]
+        places = read_json(index, "the index of weights").get("weight_map")
+        if not isinstance(places, dict):
+            raise UserError(f"the index of weights has no weight_map: {index}.")
+        return [directory / name for name in sorted(set(places.values()))]
     if (directory / "model.safetensors").exists():
         return [directory / "model.safetensors"]
     raise UserError(f"{directory} has no model.safetensors; pickled weights are not read.")
@@ -134,17 +155,20 @@ def _weight_files(directory: Path) -> list[Path]:
 def _require_same_tokens(directory: Path, vocabulary: Vocabulary) -> None:
     """Rows mean something only under the tokenizer they were trained with."""
     if (directory / "tokenizer.json").exists():
-        known = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab(with_added_tokens=True)
+        try:
+            known = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab(with_added_tokens=True)
+        except Exception as error:  # tokenizers raises Exception itself
+            raise UserError(f"the checkpoint's {directory / 'tokenizer.json'} cannot be read: {error}.") from None
     elif (directory / "vocab.json").exists():
-        known = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
+        known = read_json(directory / "vocab.json", "the checkpoint's vocabulary")
     else:
         raise UserError(f"{directory} has neither tokenizer.json nor vocab.json: its rows could belong to any tokens.")
     ours = vocabulary.base.get_vocab(with_added_tokens=True)
     for token, index in ours.items():
         if known.get(token) != index:
             raise UserError(
-                f"the checkpoint {directory} gives {token!r} the id {known.get(token)}, the run's base vocabulary {index}: "
-                "its rows belong to other tokens."
+                f"the checkpoint {directory} gives {token!r} the id {known.get(token)}, the run's base vocabulary "
+                f"{index}: its rows belong to other tokens."
             )
     if len(known) != len(ours):
         raise UserError(

@@ -67,6 +67,7 @@ def _cpu() -> Study:
             (GSM8K(limit=40, train_limit=1500), HellaSwag(limit=100), Arithmetic()),
             text_documents=40,
             max_new_tokens=120,
+            during_pretraining=(HellaSwag(limit=50),),
         ),
     )
     return Study(
@@ -103,6 +104,7 @@ def _full() -> Study:
             (GSM8K(), HellaSwag(), Arithmetic()),
             text_documents=200,
             max_new_tokens=256,
+            during_pretraining=(HellaSwag(limit=1000),),
         ),
     )
     return Study(

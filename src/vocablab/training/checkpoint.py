@@ -50,14 +50,27 @@ def save_checkpoint(directory: Path, tensors: Mapping[str, Tensor], state: dict[
     One file, so that a kill between two writes cannot pair the weights of one step with the moments of another.
     """
     path = directory / CHECKPOINT
-    if path.exists():
+    # A damaged one must not take the place of the good one before it.
+    if path.exists() and _readable(path):
         os.replace(path, directory / PREVIOUS)
     write_bytes_atomically(path, save(dict(tensors), metadata={"state": json.dumps(state)}))
 
 
-def newest_checkpoint(directory: Path) -> Path | None:
-    """The checkpoint that a run goes on from, if there is one."""
-    return next((directory / name for name in (CHECKPOINT, PREVIOUS) if (directory / name).exists()), None)
+def newest_checkpoint(directory: Path, before: int | None = None) -> Path | None:
+    """The checkpoint that a run goes on from, if there is one: the last one, or the one before if that is damaged.
+
+    Args:
+        directory: of the run.
+        before: only one of fewer steps, if given.
+
+    Raises:
+        RunError: if there are only damaged ones.
+    """
+    there = [directory / name for name in (CHECKPOINT, PREVIOUS) if (directory / name).exists()]
+    readable = [path for path in there if _readable(path)]
+    if there and not readable:
+        read_state(there[0])
+    return next((path for path in readable if before is None or read_state(path)["step"] < before), None)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -117,8 +130,17 @@ def _moments(
     for optimizer in optimizers:
         for parameter, entry in optimizer.state.items():
             for key, value in entry.items():
-                if isinstance(value, Tensor):
+                # A composition that became rows has no name any more; its moments are of no use.
+                if isinstance(value, Tensor) and id(parameter) in names:
                     yield names[id(parameter)], key, value
+
+
+def _readable(path: Path) -> bool:
+    try:
+        read_state(path)
+    except RunError:
+        return False
+    return True
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def ranks(device: str) -> Iterator[Ranks]:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     own = device
     if device.startswith("cuda"):
-        own = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(own)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:

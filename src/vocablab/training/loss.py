@@ -1,9 +1,9 @@
 """Cross entropy of the next token without logits for all positions.
 
-Shapes: N positions, D width, V padded vocabulary, C positions of a chunk. A head of 50k rows makes logits that are larger
-than everything else in a training step together. Here they exist for a chunk of positions at a time: the chunk's loss
-and its gradients are computed at once and the logits are dropped, so the matrix products are those of the plain head
-and peak memory is not. The idea is that of Liger Kernel's fused linear cross entropy (Hsu et al. 2024,
+Shapes: N positions, D width, V padded vocabulary, C positions of a chunk. A head of 50k rows makes logits that are
+larger than everything else in a training step together. Here they exist for a chunk of positions at a time: the
+chunk's loss and its gradients are computed at once and the logits are dropped, so the matrix products are those of the
+plain head and peak memory is not. The idea is that of Liger Kernel's fused linear cross entropy (Hsu et al. 2024,
 arXiv:2410.10989).
 """
 

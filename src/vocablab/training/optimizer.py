@@ -99,10 +99,10 @@ def require_float32(parameters: Iterable[torch.Tensor], state: Iterable[torch.Te
     Raises:
         RunError: at the first tensor of another type.
     """
-    for kind, tensors in (("parameter", parameters), ("optimiser state", state)):
+    for kind, tensors in (("a parameter", parameters), ("an optimiser state", state)):
         for tensor in tensors:
             if tensor.is_floating_point() and tensor.dtype != torch.float32:
-                raise RunError(f"rule 11: an {kind} tensor is {tensor.dtype}, not float32; small steps would vanish.")
+                raise RunError(f"rule 11: {kind} tensor is {tensor.dtype}, not float32; small steps would vanish.")
 
 
 def moments(optimizers: Iterable[torch.optim.Optimizer]) -> list[torch.Tensor]:

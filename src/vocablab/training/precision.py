@@ -1,4 +1,4 @@
-"""In which number format products are computed. Weights and optimiser state are float32 whatever is chosen (rule 11)."""
+"""In which number format products are computed; weights and optimiser state are always float32 (rule 11)."""
 
 from typing import Any
 

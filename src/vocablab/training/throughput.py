@@ -1,5 +1,6 @@
 """How much of a device's arithmetic a run uses (model FLOPs utilisation), and how much memory."""
 
+import re
 import resource
 import sys
 
@@ -22,7 +23,9 @@ PEAK_BFLOAT16 = {
     "B200": 2250e12,
 }
 """Dense bfloat16 FLOP/s with float32 accumulation, from NVIDIA's data sheets (without sparsity; for GeForce cards from
-the architecture white papers). The first name that stands in the device's name counts."""
+the architecture white papers). The first name that stands in the device's name, as a word of its own, counts."""
+PARTS = ("MIG", "Laptop")
+"""In the name of a device that has less than the whole card's arithmetic."""
 
 
 def peak_flops(device: str) -> float | None:
@@ -30,7 +33,9 @@ def peak_flops(device: str) -> float | None:
     if not device.startswith("cuda"):
         return None
     name = torch.cuda.get_device_name(device)
-    return next((peak for known, peak in PEAK_BFLOAT16.items() if known in name), None)
+    if any(part in name for part in PARTS):
+        return None
+    return next((peak for known, peak in PEAK_BFLOAT16.items() if re.search(rf"\b{known}\b", name)), None)
 
 
 def utilisation(flops_per_second: float, device: str, ranks: int = 1) -> float | None:
