@@ -119,7 +119,7 @@ def _run(
         "seed": seed,
         "vocabulary": codec.vocabulary.fingerprint(),
         "intervention": to_json(codec.intervention, identity_only=True),
-        "documents": _hash_of_index(corpus, train),
+        "documents": _hash_of_index(train),
         "start": checkpoint and checkpoint.sha256,
     }
 
@@ -136,14 +136,18 @@ def _run(
 
     if not place.leads:
         return {} if is_done(out, identity) else work(partial_directory(out, keep=True))
-    with exclusive(out.parent / f".{out.name}.lock"):
-        run_stage(out, identity, work, place.device, resumes=True)
+    lock = out.parent / f".{out.name}.lock"
+    with exclusive(lock):
+        try:
+            run_stage(out, identity, work, place.device, resumes=True)
+        finally:
+            lock.unlink()
     record = read_record(out)
     assert record is not None
     return record.counts
 
 
-def _hash_of_index(corpus: Path, train: Any) -> str:
+def _hash_of_index(train: Any) -> str:
     """What the arm reads, in which order: the hashes of its documents."""
     import hashlib
 

@@ -94,7 +94,7 @@ def _recipe(made: PretrainRecipe, corpus: Corpus | None) -> Recipe:
         base_vocabulary=GPT2Vocabulary(),
         corpus=corpus or declared_corpus(["fineweb-edu"], field=None, validation_share=0.005, target_tokens=None),
         pretrain=made.pretrain,
-        sft=SupervisedFineTuning(epochs=3, batch_size=32, learning_rate=2e-5, micro_batch=32),
+        sft=SupervisedFineTuning(epochs=3.0, batch_size=32, learning_rate=2e-5, micro_batch=32),
         evaluate=Evaluation(
             (GSM8K(), HellaSwag(), Arithmetic()),
             text_documents=200,

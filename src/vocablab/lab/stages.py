@@ -18,7 +18,8 @@ from vocablab.lab.artifacts import FORMATS, is_done, run_stage
 from vocablab.lab.evaluation_hook import evaluation_hook
 from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
 from vocablab.lab.study import Arm, Study
-from vocablab.pretrain.loop import pretrain, target_bytes
+from vocablab.pretrain.length import target_bytes
+from vocablab.pretrain.loop import pretrain
 from vocablab.pretrain.start import read_checkpoint
 from vocablab.training.checkpoint import WEIGHTS
 from vocablab.training.distributed import Ranks

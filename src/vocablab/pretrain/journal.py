@@ -47,6 +47,21 @@ class Journal:
                     self._board.add_scalar(name, value, line["step"])
 
 
+class SilentJournal:
+    """The journal of a rank that does not lead."""
+
+    lines: tuple[dict[str, Any], ...] = ()
+
+    def reading(self, line: dict[str, Any]) -> None:
+        """Nothing: rank 0 writes."""
+
+    def speed(self, line: dict[str, Any]) -> None:
+        """Nothing: rank 0 writes."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def _board(directory: Path, first_step: int) -> Any:
     """TensorBoard's writer; None on a bare machine that has no TensorBoard."""
     try:

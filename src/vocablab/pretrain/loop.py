@@ -10,7 +10,7 @@ Shapes: B sequences of a micro-batch, T context in tokens.
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from vocablab.model.composition import materialise, plain_state
 from vocablab.model.network import ModelConfig, Network
 from vocablab.model.new_rows import ComposedRows, enter_phase
 from vocablab.pretrain.config import Pretraining
-from vocablab.pretrain.journal import Journal
+from vocablab.pretrain.journal import Journal, SilentJournal
+from vocablab.pretrain.length import length
 from vocablab.pretrain.next_token import NextToken
 from vocablab.pretrain.reading import BitsReader
 from vocablab.pretrain.start import Checkpoint, start
@@ -62,44 +63,6 @@ CHECKPOINTS = "checkpoints"
 Hook = Callable[[Network], dict[str, float]]
 """Evaluates a network during training; its results enter the readings under their names."""
 Progress = Callable[[float, float, str], None]
-
-
-def target_bytes(config: Pretraining, raw_bytes: int, shard_tokens: int, flops_per_token: float) -> float:
-    """Raw bytes that a run with this budget reads from such a shard."""
-    per_byte = shard_tokens / max(1, raw_bytes)
-    return config.budget.tokens(per_byte, flops_per_token) / per_byte
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a run is."""
-
-    steps: int
-    """Optimiser steps."""
-    windows: int
-    """Windows of `context` tokens in the corpus."""
-    epochs: float
-    """How often the corpus is read."""
-    tokens_per_step: int
-    """Over all ranks."""
-
-
-def length(config: Pretraining, context: int, flops_per_token: float, train: Split) -> Length:
-    """Steps that the budget buys.
-
-    Raises:
-        RunError: rule 12, if the corpus would be read more often than declared.
-    """
-    windows = (len(train.tokens) - 1) // context
-    wanted = config.budget.tokens(len(train.tokens) / train.raw_bytes, flops_per_token)
-    steps = max(1, wanted // (config.batch_size * context))
-    epochs = steps * config.batch_size / max(1, windows)
-    # A run of whole windows can pass the limit by the remainder of one window: hence the small slack.
-    if windows < config.batch_size or epochs > config.max_epochs + 0.01:
-        raise RunError(
-            f"rule 12: {steps} steps read the corpus {epochs:.2f} times, at most {config.max_epochs:g} are declared."
-        )
-    return Length(steps, windows, epochs, config.batch_size * context)
 
 
 def pretrain(
@@ -208,7 +171,7 @@ class _Run:
         if known is not None:
             load_checkpoint(known, named, self.optimizers)
         self.reader = BitsReader(train, validation, config.validation_documents, self.context, codec.vocabulary.eos_id)
-        self.journal: Any = Journal(directory, self.state["metrics"]) if place.leads else _Silent()
+        self.journal: Any = Journal(directory, self.state["metrics"]) if place.leads else SilentJournal()
         self.saved, self.save_took = time.monotonic(), 0.0
 
     def _known_state(self) -> dict[str, Any]:
@@ -413,21 +376,6 @@ class _Run:
     def _counts(self, name: str) -> bool:
         """Whether a tensor of the state is a parameter that no other name stands for too."""
         return name in dict(self.network.named_parameters())
-
-
-class _Silent:
-    """The journal of a rank that does not lead."""
-
-    lines: tuple[dict[str, Any], ...] = ()
-
-    def reading(self, line: dict[str, Any]) -> None:
-        """Nothing: rank 0 writes."""
-
-    def speed(self, line: dict[str, Any]) -> None:
-        """Nothing: rank 0 writes."""
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def _refuse(config: Pretraining, place: Ranks) -> None:
