@@ -12,7 +12,7 @@ from vocablab.evaluate.model import Loaded
 from vocablab.evaluate.run import score_choices
 from vocablab.model.network import Network
 from vocablab.pretrain.loop import Hook
-from vocablab.tasks.task import Task
+from vocablab.tasks.task import Item, Task
 from vocablab.vocab.codec import Codec
 
 BATCH = 32
@@ -31,7 +31,9 @@ class AsHuggingFace:
         return SimpleNamespace(logits=self._network(ids_BT))
 
 
-def evaluation_hook(tasks: tuple[Task, ...], codec: Codec, corpus: Path, data: Path | None, device: str) -> Hook | None:
+def evaluation_hook(
+    tasks: tuple[Task, ...], codec: Codec, corpus: Path, data: Path | None, device: str, context: int
+) -> Hook | None:
     """What pretraining calls at every validation reading; None if there is nothing to ask.
 
     Args:
@@ -40,9 +42,11 @@ def evaluation_hook(tasks: tuple[Task, ...], codec: Codec, corpus: Path, data: P
         corpus: the arm's prepared corpus, which says what a replacement's lost form costs.
         data: the data directory, or None.
         device: where the network is.
+        context: the network's positions.
 
     Raises:
-        UserError: for a task that needs generation, or whose data is missing.
+        UserError: for a task that needs generation, whose data is missing, or which has a choice that is longer than
+            the context: before the training, not at its first reading.
     """
     wrong = [task.name for task in tasks if task.kind != "choose"]
     if wrong:
@@ -50,6 +54,8 @@ def evaluation_hook(tasks: tuple[Task, ...], codec: Codec, corpus: Path, data: P
     if not tasks:
         return None
     items = [(task, task.items(data)) for task in tasks]
+    for task, own in items:
+        _require_fit(task, own, codec, context)
     forms = FormCode.load(corpus)
 
     @torch.no_grad()
@@ -64,3 +70,14 @@ def evaluation_hook(tasks: tuple[Task, ...], codec: Codec, corpus: Path, data: P
         return found
 
     return hook
+
+
+def _require_fit(task: Task, items: list[Item], codec: Codec, context: int) -> None:
+    for item in items:
+        for choice in item.choices:
+            encoded = codec.encode(item.prompt + choice, f"{task.name}/{item.item_id}")
+            if int((encoded.ends > len(item.prompt)).sum()) > context:
+                raise UserError(
+                    f"{task.name}'s item {item.item_id} has a choice that is longer than the model's context of "
+                    f"{context} tokens; give the model more positions, or do not score {task.name} during pretraining."
+                )

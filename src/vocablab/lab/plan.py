@@ -15,6 +15,8 @@ from vocablab.base.errors import UserError
 from vocablab.lab.stages import STAGES
 from vocablab.lab.study import Study
 from vocablab.model.network import ModelConfig
+from vocablab.pretrain.next_token import NextToken
+from vocablab.training.precision import autocast, resolved
 from vocablab.vocab.vocabulary import padded
 
 ASSUMED = {"acc": (0.03, 0.5), "acc_flexible": (0.03, 0.5), "acc_norm": (0.01, 0.4)}
@@ -35,7 +37,7 @@ def plan(study: Study, data: Path | None, device: str, jobs: int) -> dict[str, A
     tokens = recipe.pretrain.budget.tokens(TYPICAL_TOKENS_PER_BYTE, sum(flops.values()))
     runs = len(study.arms) * len(study.seeds)
     total = sum(flops.values()) * tokens
-    rate = measured_flops_per_second(recipe.model, size, device)
+    rate = measured_flops_per_second(recipe.model, size, device, recipe.pretrain.precision)
     parameters = recipe.model.parameters(size)
     items, coverage = _coverage(study, data)
     return {
@@ -58,19 +60,27 @@ def plan(study: Study, data: Path | None, device: str, jobs: int) -> dict[str, A
     }
 
 
-def measured_flops_per_second(config: ModelConfig, padded_vocabulary: int, device: str) -> float:
-    """Training FLOPs per second of this network on this device with one worker's threads, from a short probe."""
+def measured_flops_per_second(config: ModelConfig, padded_vocabulary: int, device: str, precision: str) -> float:
+    """Training FLOPs per second of this network on this device with one worker's threads, from a short probe of the
+    real loss, forward and backward."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device == "cpu" else threads)
-    model = replace(config, n_layer=1).build(padded_vocabulary, 0).to(device)
+    shallow, kind = replace(config, n_layer=1), resolved(precision, device)
+    model = NextToken(shallow.build(padded_vocabulary, 0)).to(device)
     ids = torch.zeros((4, config.n_positions), dtype=torch.long, device=device)
-    flops = sum(replace(config, n_layer=1).flops_per_token(padded_vocabulary).values())
-    model(ids).float().sum().backward()
-    count, started = 0, time.monotonic()
-    while time.monotonic() - started < PROBE_SECONDS:
-        model(ids).float().logsumexp(-1).sum().backward()
+    flops = sum(shallow.flops_per_token(padded_vocabulary).values())
+
+    def step() -> None:
+        with autocast(kind, device):
+            loss = model(ids, ids)
+        loss.backward()
         if device != "cpu":
             torch.cuda.synchronize()
+
+    step()
+    count, started = 0, time.monotonic()
+    while time.monotonic() - started < PROBE_SECONDS:
+        step()
         count += 1
     rate = count * flops * ids.numel() / (time.monotonic() - started)
     torch.set_num_threads(threads)

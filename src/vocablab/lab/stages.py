@@ -209,7 +209,12 @@ def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
         place=Ranks(device=run.place.device),
         checkpoint=checkpoint,
         hook=evaluation_hook(
-            recipe.evaluate.during_pretraining, codec, run.path("prepare"), run.place.data, run.place.device
+            recipe.evaluate.during_pretraining,
+            codec,
+            run.path("prepare"),
+            run.place.data,
+            run.place.device,
+            recipe.model.n_positions,
         ),
     )
 
