@@ -151,9 +151,7 @@ def test_tensorboard_can_read_it(facts: Parts, tmp_path: Path, monkeypatch: pyte
         assert [event.value for event in events] == pytest.approx([wanted[event.step] for event in events])
 
 
-def test_without_tensorboard_nothing_is_missed(
-    facts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_tensorboard_nothing_is_missed(facts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> Any:
         if "tensorboard" in name:
             raise ModuleNotFoundError(name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.corpora import build_corpus
 
 from vocablab.corpus.build import training_texts
@@ -23,9 +24,12 @@ from vocablab.training.distributed import Ranks
 from vocablab.training.optimizer import AdamW, MuonAdamW
 from vocablab.training.schedule import Cosine
 from vocablab.vocab.base_vocabulary import TrainedBPE
-from vocablab.vocab.codec import Codec
+from vocablab.vocab.codec import Codec, load_codec
 from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.vocabulary import Vocabulary, padded
+
+# Networks this small are twice as fast on one thread, and threads of several tests do not wait for each other.
+torch.set_num_threads(1)
 
 CORPUS = Corpus((GeneratedProse(250, 0.5),), 0.1)
 MODEL = GPT2Config(1, 2, 32, 64)
@@ -40,6 +44,7 @@ CONFIG = Pretraining(
 )
 MUON = replace(CONFIG, optimizer=MuonAdamW(3e-3))
 SHORT = SourceBytes(16_000)
+BRIEF = replace(CONFIG, budget=SHORT, evaluate_every=0.25)
 
 Parts = tuple[dict[str, Any], Codec, Split, Split]
 
@@ -53,6 +58,12 @@ def shards(base: Vocabulary, rule: Intervention, directory: Path) -> Parts:
     codec = Codec(Vocabulary(base.base, rule.tokens(), base.padded_size), rule)
     counts = build_corpus(CORPUS, {"arm": codec}, directory)["arms"]["arm"]
     return counts, codec, read_split(directory / "arm/train"), read_split(directory / "arm/validation")
+
+
+def load_parts(directory: Path) -> Parts:
+    """What `shards` made, in another process; its counts are left out."""
+    arm = directory / "arm"
+    return {}, load_codec(arm), read_split(arm / "train"), read_split(arm / "validation")
 
 
 def train(
