@@ -96,7 +96,7 @@ SAMPLE_TOKENS, SAMPLE_VOCABULARY = 2_048_000, 4096
 
 def plain_codec(rows: int) -> Codec:
     """Bytes and EOS in a table of any size: the ids of a synthetic shard need no text."""
-    tokens = {**{char: byte for char, byte in byte_alphabet().items()}, EOS: 256}
+    tokens = {**byte_alphabet(), EOS: 256}
     return Codec(Vocabulary(bpe_tokenizer(tokens, []), (), rows), NoChange())
 
 
@@ -239,7 +239,6 @@ def ours(name: str, size: Size, steps: int, data: Path) -> tuple[list[float], li
         times.append(time.perf_counter())
         peaks.append(peak_memory_mib())
 
-    directory = data / "run"
     with tempfile.TemporaryDirectory(dir=data) as made:
         directory = Path(made)
         pretrain(
@@ -287,6 +286,7 @@ def matmul_peaks(sizes: Iterable[Size]) -> dict[str, float]:
 def in_own_process(wanted: dict[str, Any]) -> Any:
     """What `child` answers in a fresh process."""
     command = [sys.executable, str(Path(__file__).resolve()), "--child", json.dumps(wanted)]
+    command += ["--threads", str(torch.get_num_threads())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{wanted} failed:\n{done.stderr[-3000:]}")
@@ -448,6 +448,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="turns; medians are reported")
     parser.add_argument("--steps", type=int, default=12, help=f"steps of a turn, the first {WARM_UP} not timed")
     parser.add_argument("--sizes", nargs="*", choices=list(SIZES), default=["1M", "10M", "50k"])
+    parser.add_argument("--threads", type=int, help="of every contender; on a busy machine 1, since threads wait for one "
+                        "another")  # fmt: skip
     parser.add_argument("--skip-compiled", action="store_true", help="leave out the compiled contender")
     parser.add_argument("--skip-sample-efficiency", action="store_true")
     parser.add_argument("--sample-tokens", type=int, default=SAMPLE_TOKENS, help="of the classic recipe")
@@ -455,6 +457,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write everything as JSON here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     if options.child:
         print(json.dumps(child(json.loads(options.child))))
         return

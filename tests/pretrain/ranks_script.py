@@ -9,8 +9,13 @@ from pathlib import Path
 from support.training import BRIEF, MODEL, MODERN, MUON, load_parts
 
 from vocablab.base.errors import RunError, UserError
+from vocablab.model.network import Network
 from vocablab.pretrain import loop
 from vocablab.training.distributed import ranks
+
+
+def weighed(network: Network) -> dict[str, float]:
+    return {"hook": float(sum(p.abs().sum() for p in network.parameters()))}
 
 
 def main() -> None:
@@ -30,10 +35,10 @@ def main() -> None:
     _, codec, training, held = load_parts(Path(sys.argv[3]))
     out.mkdir(parents=True, exist_ok=True)
     with ranks("cpu") as place:
-        hook = lambda network: {"hook": float(sum(p.abs().sum() for p in network.parameters()))}
         try:
             counts = loop.pretrain(
-                replace(config, **given), model, codec, training, held, 0, out, lambda *a: None, place=place, hook=hook,
+                replace(config, **given), model, codec, training, held, 0, out, lambda *a: None,
+                place=place, hook=weighed,
             )  # fmt: skip
         except (RunError, UserError) as error:
             counts = {"error": type(error).__name__, "said": str(error)}

@@ -172,7 +172,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_rate_beyond_reason_publishes_nothing(facts: Parts, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="loss is .* no checkpoint had been due"):
+    with pytest.raises(RunError, match=r"loss is .* no checkpoint had been due"):
         train(facts, tmp_path / "run", replace(BRIEF, optimizer=AdamW(1e30)))
     assert not (tmp_path / "run/model.safetensors").exists()
 

@@ -120,7 +120,7 @@ def test_the_control_continues_without_step_zero(exported: dict[str, Path], tmp_
 def test_another_tokenizer_is_refused(facts: Parts, exported: dict[str, Path]) -> None:
     longer = TEXT[::-1] + " zebras quizzed jumping foxes over lazy dogs"
     for base in (TrainedBPE(320).build([longer] * 9), TrainedBPE(300).build([TEXT] * 9)):
-        with pytest.raises(UserError, match="its rows belong to other tokens|checkpoint without added tokens"):
+        with pytest.raises(UserError, match=r"its rows belong to other tokens|checkpoint without added tokens"):
             read_checkpoint(str(exported["gpt2"]), "main", None, Vocabulary(base, (), 384))
 
 

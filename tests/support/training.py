@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from support.corpora import build_corpus
 
+from support.corpora import build_corpus
 from vocablab.corpus.build import training_texts
 from vocablab.corpus.corpus import Corpus
 from vocablab.corpus.shards import Split, read_split

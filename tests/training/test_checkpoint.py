@@ -107,7 +107,7 @@ def test_another_model_is_refused(tmp_path: Path, change: str) -> None:
         tensors["model/" + ("nrom" if change == "name" else "norm.weight")] = value if change == "name" else value[:3]
     save_checkpoint(tmp_path, tensors, {"step": 1})
     before = {n: p.detach().clone() for n, p in named.items()}
-    with pytest.raises(RunError, match="fits another model: (norm.weight|nrom)"):
+    with pytest.raises(RunError, match=r"fits another model: (norm\.weight|nrom)"):
         load_checkpoint(tmp_path / CHECKPOINT, named, optimizers)
     if change != "shape":
         assert all(torch.equal(before[n], p) for n, p in named.items())

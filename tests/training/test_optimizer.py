@@ -92,8 +92,8 @@ def test_a_step_of_muon_has_the_length_that_its_docstring_says() -> None:
 
 
 def test_low_precision_state_is_caught() -> None:
-    with pytest.raises(RunError, match="rule 11: an optimiser state tensor is torch.bfloat16"):
+    with pytest.raises(RunError, match=r"rule 11: an optimiser state tensor is torch\.bfloat16"):
         require_float32([torch.zeros(2)], [torch.zeros(2, dtype=torch.bfloat16)])
-    with pytest.raises(RunError, match="rule 11: a parameter tensor is torch.float16"):
+    with pytest.raises(RunError, match=r"rule 11: a parameter tensor is torch\.float16"):
         require_float32([torch.zeros(2, dtype=torch.float16)], [])
     require_float32([torch.zeros(2)], [torch.zeros(2, dtype=torch.int64)])

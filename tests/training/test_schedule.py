@@ -1,5 +1,7 @@
 """The learning rate: a share of the peak at every step, warm-up, ends, and the shared beginning of a longer run."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ def test_it_is_a_share_of_the_peak(schedule: Schedule, steps: int) -> None:
     rising = factors[: schedule.warmup_steps]
     assert rising == sorted(rising)
     falling = factors[schedule.warmup_steps :]
-    assert all(a >= b - 1e-12 for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in pairwise(falling))
 
 
 @pytest.mark.parametrize("schedule", [Cosine(10, 0.1), WarmupStableDecay(10, 0.4, 0.1)])
