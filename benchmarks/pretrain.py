@@ -448,8 +448,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="turns; medians are reported")
     parser.add_argument("--steps", type=int, default=12, help=f"steps of a turn, the first {WARM_UP} not timed")
     parser.add_argument("--sizes", nargs="*", choices=list(SIZES), default=["1M", "10M", "50k"])
-    parser.add_argument("--threads", type=int, help="of every contender; on a busy machine 1, since threads wait for one "
-                        "another")  # fmt: skip
+    parser.add_argument("--threads", type=int, help="of every contender; 1 on a busy machine, where threads wait")
     parser.add_argument("--skip-compiled", action="store_true", help="leave out the compiled contender")
     parser.add_argument("--skip-sample-efficiency", action="store_true")
     parser.add_argument("--sample-tokens", type=int, default=SAMPLE_TOKENS, help="of the classic recipe")
