@@ -76,7 +76,9 @@ class Case:
 CASES = {
     "gpt2_124m": Case(GPT2_124M, AdamW(6e-4), (32, 64, 16), 489e3),
     "gpt2_350m": Case(GPT2_350M, AdamW(3e-4), (16, 32, 8), 170e3),
-    "modern_124m": Case(MODERN_124M, MuonAdamW(learning_rate=3e-3, weight_decay=0.0), (32, 64, 16)),
+    "modern_124m": Case(
+        MODERN_124M, MuonAdamW(learning_rate=3e-3, weight_decay=0.0, muon_learning_rate=0.01), (32, 64, 16)
+    ),
 }
 TINY_CASES = {
     "gpt2_124m": Case(GPT2Config(2, 2, 32, 32), AdamW(6e-4), (2,), 489e3),

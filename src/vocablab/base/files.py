@@ -105,6 +105,6 @@ def exclusive(path: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"{path.parent} is in use by another vocablab process; wait for it or use --runs."
+                f"{path.parent} is in use by another vocablab process; wait for it, or use another --runs or --out."
             ) from None
         yield

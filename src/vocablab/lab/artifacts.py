@@ -33,12 +33,13 @@ def is_done(directory: Path, identity: dict[str, Any]) -> bool:
     record = read_record(directory)
     if record is None:
         if directory.exists():
-            raise UserError(f"{directory} exists without a record; move it away or use another --runs.")
+            raise UserError(f"{directory} exists without a record; move it away, or use another --runs or --out.")
         return False
     if record.fingerprint != fingerprint(identity):
         change = first_difference(record.identity, identity)
         raise UserError(
-            f"{directory} was made by another configuration ({change}); nothing is overwritten: use another --runs."
+            f"{directory} was made by another configuration ({change}); nothing is overwritten: use another --runs "
+            "or --out."
         )
     damaged = damaged_file(directory, record)
     if damaged:
