@@ -21,9 +21,10 @@ CHUNK_LOGITS = 1 << 26
 """Logits that exist at a time: 64 MiB in bfloat16, 128 MiB in float32."""
 CHUNK_LOGITS_GPU = 1 << 28
 """The same on a GPU, which smaller chunks leave idle: 512 MiB in bfloat16."""
-CACHED_LOGITS = 1 << 18
-"""Logits that a CPU turns into slopes at a time: 1 MiB in float32, which stays in the cache of a core from the first of
-the five passes to the last."""
+CACHED_LOGITS = 1 << 20
+"""Logits that a CPU turns into slopes at a time: 4 MiB in float32, which stays in the cache of two cores from the first
+of five passes to the last. A quarter of it is as fast on an idle machine, but where cores are busy every pass waits for
+the slowest thread."""
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
