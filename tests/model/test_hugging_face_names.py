@@ -280,6 +280,6 @@ def test_what_our_networks_do_not_compute_is_refused(base: dict[str, Any], key: 
 def test_presets_come_back() -> None:
     theirs = transformers.Qwen3Config(
         vocab_size=64, hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=6,
-        num_key_value_heads=6, head_dim=128, max_position_embeddings=1024,
+        num_key_value_heads=6, head_dim=128, max_position_embeddings=1024, tie_word_embeddings=True,
     )  # fmt: skip
     assert config_from_hugging_face(theirs.to_dict()) == MODERN_124M

@@ -44,8 +44,8 @@ def test_attention_flops_count_the_width_of_the_heads() -> None:
 
 def test_the_presets_are_the_sizes_they_name() -> None:
     millions = {name: round(config.parameters(50304) / 1e6) for name, config in PRESETS.items() if "TINY" not in name}
-    assert millions == {"GPT2_124M": 124, "GPT2_350M": 355, "MODERN_124M": 162, "MODERN_350M": 407}
-    assert round(dataclasses.replace(MODERN_124M, tied=True).parameters(50304) / 1e6) == 124
+    assert millions == {"GPT2_124M": 124, "GPT2_350M": 355, "MODERN_124M": 124, "MODERN_350M": 355}
+    assert round(dataclasses.replace(MODERN_124M, tied=False).parameters(50304) / 1e6) == 162
     assert MODERN_124M.flops_per_token(50304) == GPT2_124M.flops_per_token(50304)
 
 
@@ -120,6 +120,8 @@ def test_computed_rows_take_the_place_of_the_tables(config: ModelConfig) -> None
 
 @everywhere
 def test_one_graph_compiles_and_trains_in_bfloat16(config: ModelConfig) -> None:
+    # What other tests of this process have compiled counts against the same limit.
+    torch._dynamo.reset()
     network = config.build(64, 0)
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     exact = network(ids(2, 16))
