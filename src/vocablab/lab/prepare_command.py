@@ -24,6 +24,7 @@ from vocablab.corpus.leaks import EvaluationText, LeakIndex
 from vocablab.corpus.mixtures import declared_corpus
 from vocablab.corpus.synthetic import TargetDose, family_of
 from vocablab.corpus.workers import Engine, InProcess, LocalWorkers
+from vocablab.lab.amounts import amount
 from vocablab.lab.artifacts import FORMATS, run_stage
 from vocablab.lab.evaluation_texts import (
     held_out_keys,
@@ -93,7 +94,7 @@ def prepare_command(
     directory = data_directory(data)
     rules = {_arm_name(name): choose_intervention(name) for name in intervention or ["control"]}
     codecs = _codecs(rules, vocabulary)
-    tokens = None if target_tokens is None else _number(target_tokens)
+    tokens = None if target_tokens is None else amount("--target-tokens", target_tokens)
     corpus = declared_corpus(source, field=field, validation_share=validation_share, target_tokens=tokens)
     texts = _evaluation_texts(against or [], directory)
     if target_dose is not None:
@@ -217,19 +218,6 @@ def _dose(share: float, rules: list[Intervention], held_out: tuple[str, ...]) ->
             hidden = [fact.key for fact in family.facts(ordered=False) if canonical(fact) in held_out]
             return TargetDose(share, rule, held_out=tuple(hidden))
     raise UserError("--target-dose needs an --intervention with tokens for facts, such as mul_facts.")
-
-
-def _number(text: str) -> int:
-    factors = {"K": 10**3, "M": 10**6, "B": 10**9}
-    cleaned = text.replace("_", "").replace(",", "").upper()
-    factor = factors.get(cleaned[-1:], 1)
-    try:
-        value = float(cleaned[:-1] if factor > 1 else cleaned) * factor
-    except ValueError:
-        value = 0.0
-    if not 1 <= value < 1e15:
-        raise UserError(f"--target-tokens {text}: it is a number of tokens such as 20M or 10B.")
-    return round(value)
 
 
 def _evaluation_texts(names: list[str], data: Path | None) -> list[EvaluationText]:

@@ -1,7 +1,6 @@
 """`vocablab pretrain`: one arm of a prepared corpus to a trained network, on one device or under torchrun."""
 
 import json
-import re
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vocablab.base.errors import UserError
+from vocablab.lab.amounts import amount
 
 NEW_ROWS = ("random", "mean", "pieces", "composed", "composed-first")
 
@@ -176,22 +176,10 @@ def _budget(tokens: str | None, source_bytes: str | None, corpus: Path) -> Any:
     if tokens and source_bytes:
         raise UserError("--tokens and --source-bytes are two budgets: give one.")
     if tokens:
-        return Tokens(_amount("--tokens", tokens))
+        return Tokens(amount("--tokens", tokens))
     if source_bytes:
-        return SourceBytes(_amount("--source-bytes", source_bytes))
+        return SourceBytes(amount("--source-bytes", source_bytes))
     return SourceBytes(float(read_split(corpus / "train").raw_bytes))
-
-
-def _amount(flag: str, text: str) -> float:
-    found = re.fullmatch(r"([0-9._]+)([KMB]?)", text.upper())
-    factor = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}
-    try:
-        value = float(found[1].replace("_", "")) * factor[found[2]] if found else 0.0
-    except ValueError:
-        value = 0.0
-    if value < 1:
-        raise UserError(f"{flag} {text}: it is an amount such as 20M or 10B.")
-    return value
 
 
 def _new_rows(name: str) -> Any:

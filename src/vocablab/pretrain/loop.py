@@ -173,6 +173,7 @@ class _Run:
         self.reader = BitsReader(train, validation, config.validation_documents, self.context, codec.vocabulary.eos_id)
         self.journal: Any = Journal(directory, self.state["metrics"]) if place.leads else SilentJournal()
         self.saved, self.save_took = time.monotonic(), 0.0
+        self.rates: list[float] = []
 
     def _known_state(self) -> dict[str, Any]:
         path = newest_checkpoint(self.directory)
@@ -293,7 +294,7 @@ class _Run:
             memory = peak_memory_bytes(self.place.device)
             line = {"step": step + 1, "tokens_per_second": rate, "mfu": used, "peak_memory_bytes": memory}
             self.journal.speed(line)
-            self.rates = [*getattr(self, "rates", []), rate]
+            self.rates.append(rate)
         return [now, step + 1]
 
     def _due(self) -> bool:
@@ -340,7 +341,7 @@ class _Run:
             for name in (CHECKPOINT, PREVIOUS):
                 (self.directory / name).unlink(missing_ok=True)
         steps, tokens = self.length.steps, self.length.steps * self.length.tokens_per_step
-        rates = sorted(getattr(self, "rates", []))
+        rates = sorted(self.rates)
         rate = rates[len(rates) // 2] if rates else None
         total = sum(self.flops.values())
         return {
@@ -348,7 +349,7 @@ class _Run:
             "tokens": tokens,
             "source_bytes": round(tokens * self.data.raw_bytes / len(self.data.tokens)),
             "epochs": self.length.epochs,
-            "parameters": sum(value.numel() for name, value in state.items() if self._counts(name)),
+            "parameters": sum(state[name].numel() for name, _ in self.network.named_parameters()),
             "flops": {part: each * tokens for part, each in self.flops.items()},
             "head_share_of_flops": self.flops["head"] / total,
             "train_seconds": self.seconds,
@@ -372,10 +373,6 @@ class _Run:
                 ),
             ],
         }
-
-    def _counts(self, name: str) -> bool:
-        """Whether a tensor of the state is a parameter that no other name stands for too."""
-        return name in dict(self.network.named_parameters())
 
 
 def _refuse(config: Pretraining, place: Ranks) -> None:
