@@ -63,8 +63,11 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
         }
         base |= {"prompt": "", "output": "", "extracted": "", "ended_eos": True, "extractor_version": "1"}
         base |= {
-            "secondary_metric": "",
-            "secondary_score": float("nan"),
+            "mode": "",
+            "decoding": "",
+            "acc": None,
+            "acc_flexible": None,
+            "acc_norm": None,
             "n_fact_tokens": 0,
             "n_fact_right": 0,
         }
@@ -86,7 +89,7 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
                 "arithmetic", split, f"{split}-{i}", "acc", score=float(right), gold_bits=bits, output=output,
                 prompt=f"Question: A shop has {a} bags of {b} apples. How many apples?\nAnswer:",
                 extracted=str(answer),
-                secondary_metric="acc_flexible", secondary_score=float(right), n_fact_tokens=int(bool(token)),
+                decoding="free", acc=float(right), acc_flexible=float(right), n_fact_tokens=int(bool(token)),
                 n_fact_right=int(arm == "mul_facts"), fact_fits=True, raw_bytes=30 + i % 5,
             )  # fmt: skip
     for i in range(n_items):
@@ -97,8 +100,9 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
             f"h{i}",
             "acc_norm",
             score=right,
-            secondary_metric="acc",
-            secondary_score=right,
+            mode="harness",
+            acc=right,
+            acc_norm=right,
         )
         bits = float(900 + 50 * difficulty[i] + rng.normal(0, 3))
         row("text", "fineweb", f"t{i}", "bits_per_byte", gold_bits=bits, raw_bytes=800 + i)

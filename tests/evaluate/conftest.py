@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support.models import make_codec
+from transformers import AutoModelForCausalLM
 
 from vocablab.corpus.lost_form import FormCode
 from vocablab.evaluate.model import Loaded, load
@@ -22,7 +24,7 @@ def codec() -> Codec:
 
 
 @pytest.fixture(scope="session")
-def loaded(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def exported(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, large enough that no two tokens are alike."""
     directory = tmp_path_factory.mktemp("random")
     model = GPT2Config(2, 2, 32, 48).build(codec.vocabulary.padded_size, 0)
@@ -31,7 +33,19 @@ def loaded(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.2)
     export(model, codec, directory)
     FormCode(Counter({"{a} * {b} = {c}": 6, "{a}*{b}={c}": 2})).save(directory)
-    return load(directory, directory, "cpu")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def loaded(exported: Path) -> Loaded:
+    """The model as it is scored."""
+    return load(exported, "cpu")
+
+
+@pytest.fixture(scope="session")
+def theirs(exported: Path) -> Any:
+    """The same model as transformers has it: what numbers are compared with."""
+    return AutoModelForCausalLM.from_pretrained(exported).eval()
 
 
 @pytest.fixture(scope="session")

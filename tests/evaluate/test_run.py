@@ -9,11 +9,15 @@ import pyarrow.parquet as pq
 from support.models import make_codec
 
 from vocablab.base.progress import silent
-from vocablab.evaluate.run import evaluate
+from vocablab.evaluate.answering import Answering
+from vocablab.evaluate.run import Asked, evaluate_run
 from vocablab.tasks.answers import flexible_answer, same_answer, strict_answer
 from vocablab.tasks.task import Grade, Item, Task
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.interventions import FactTokens
+
+
+THREE = Answering(max_new_tokens=3)
 
 
 @dataclass(frozen=True)
@@ -44,22 +48,12 @@ class Leaky(FactTokens):
         return token
 
 
-def run(model: Path, task: Task, out: Path) -> tuple[dict[str, bool], list[dict[str, Any]]]:
+def run(
+    model: Path, task: Task, out: Path, answering: Answering = THREE
+) -> tuple[dict[str, bool], list[dict[str, Any]]]:
     out.mkdir()
-    counts = evaluate(
-        model,
-        model,
-        model,
-        [task],
-        None,
-        [("t", "6 * 9 = 54, she said.")],
-        "s/a/seed0",
-        out,
-        device="cpu",
-        batch_size=2,
-        max_new_tokens=3,
-        progress=silent,
-    )
+    asked = Asked((task,), answering, (("t", "6 * 9 = 54, she said."),))
+    counts = evaluate_run(model, model, asked, None, "s/a/seed0", out, "cpu", silent)
     gates = {f"{gate['rule']} {gate['name']}": gate["passed"] for gate in counts["gates"]}
     return gates, pq.read_table(out / "scores.parquet").to_pylist()
 
@@ -78,12 +72,12 @@ def test_one_row_per_item_and_adoption(codec: Codec, favouring: Callable[[int, C
     assert answer["output"] == "<MUL_6_9_54>" * 3
     assert (answer["n_fact_tokens"], answer["n_fact_right"], answer["fact_fits"]) == (3, 3, True)
     # The name's digits are no answer; the fact's neutral text ends in 54, which only the flexible rule takes.
-    assert (answer["extracted"], answer["score"], answer["secondary_score"]) == ("54", 0.0, 1.0)
+    assert (answer["extracted"], answer["score"], answer["acc_flexible"]) == ("54", 0.0, 1.0)
 
 
 def test_a_wrong_fact_is_not_right(codec: Codec, favouring: Callable[[int, Codec], Path], tmp_path: Path) -> None:
     _, rows = run(favouring(token(codec, "<MUL_7_8_56>"), codec), Questions(), tmp_path / "out")
-    assert (rows[0]["n_fact_tokens"], rows[0]["n_fact_right"], rows[0]["secondary_score"]) == (3, 0, 0.0)
+    assert (rows[0]["n_fact_tokens"], rows[0]["n_fact_right"], rows[0]["acc_flexible"]) == (3, 0, 0.0)
 
 
 def test_a_token_name_in_front_of_the_extractor_is_caught(
@@ -99,7 +93,7 @@ def test_empty_references_and_doubled_items_are_caught(
 ) -> None:
     one = Questions().found[0]
     model = favouring(7, codec)
-    empty, _ = run(model, Questions((replace(one, gold=""),)), tmp_path / "empty")
+    empty, _ = run(model, Questions(found=(replace(one, gold=""),)), tmp_path / "empty")
     assert [n for n, passed in empty.items() if not passed] == ["8 Every reference is scored on at least one token"]
-    doubled, _ = run(model, Questions((one, one)), tmp_path / "doubled")
+    doubled, _ = run(model, Questions(found=(one, one)), tmp_path / "doubled")
     assert [n for n, passed in doubled.items() if not passed] == ["9 One row per item"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vocablab.analysis.scores import StudyFiles, column
+from vocablab.analysis.scores import StudyFiles, column, usual_ways, ways
 from vocablab.base.random_streams import stream_seed
 
 PER_SPLIT = 3
@@ -41,11 +41,13 @@ def adoption(study: StudyFiles) -> list[dict[str, Any]]:
         if run.scores is None or "n_fact_tokens" not in run.scores.column_names:
             continue
         names = ("task", "split", "output", "n_fact_tokens", "n_fact_right", "fact_fits", "ended_eos")
-        for task, split, output, tokens, right, fits, ended in zip(
-            *(column(run.scores, name) for name in names), strict=True
+        usual = usual_ways(run.scores)
+        for way, task, split, output, tokens, right, fits, ended in zip(
+            ways(run.scores), *(column(run.scores, name) for name in names), strict=True
         ):
-            if not output:
-                continue  # a likelihood task generates nothing
+            # A likelihood task generates nothing; a forced answer says nothing about what the model would have used.
+            if not output or way != usual[task]:
+                continue
             row = rows.setdefault(
                 (task, split, arm),
                 {"answers": 0, "fact_tokens": 0, "fact_right": 0, "fits": 0, "fits_used": 0, "ended": 0},
@@ -115,7 +117,12 @@ def _scored(study: StudyFiles, seed: int) -> bool:
 def _generated(table: pa.Table) -> dict[tuple[str, str, str], dict[str, Any]]:
     names = ("task", "split", "item_id", "metric", "score", "prompt", "output", "extracted", "ended_eos")
     rows = (dict(zip(names, row, strict=True)) for row in zip(*(column(table, n) for n in names), strict=True))
-    return {(row["task"], row["split"], str(row["item_id"])): row for row in rows if row["output"]}
+    usual = usual_ways(table)
+    return {
+        (row["task"], row["split"], str(row["item_id"])): row
+        for way, row in zip(ways(table), rows, strict=True)
+        if row["output"] and way == usual[row["task"]]
+    }
 
 
 def _score(row: dict[str, Any]) -> float | None:

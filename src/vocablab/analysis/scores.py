@@ -22,6 +22,12 @@ STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
 """Stages of one run, in order."""
 _NEEDED = ("task", "item_id", "cluster_id", "split", "metric", "score", "gold_bits", "raw_bytes")
 _BITS = ("bits_per_byte", "gold_bits_per_byte")
+SCORES = (
+    "acc", "acc_flexible", "acc_norm", "acc_bytes", "acc_tokens", "p_correct", "margin_bits", "reliance", "recomputed",
+)  # fmt: skip
+"""Columns that are scores of an item."""
+FREE = "free"
+"""The decoding that needs no name."""
 
 ItemKey = tuple[str, str, str]
 """Task, split and item id: what is the same question in every arm and seed."""
@@ -140,44 +146,68 @@ def column(table: pa.Table, name: str) -> list[Any]:
     return table.column(name).to_pylist() if name in table.column_names else [None] * table.num_rows
 
 
+def ways(table: pa.Table) -> list[str]:
+    """How each row's task was asked: mode and decoding, ``karpathy``, ``8-shot:banned``; free answers go unnamed."""
+    pairs = zip(column(table, "mode"), column(table, "decoding"), strict=True)
+    return [":".join(part for part in (mode, decoding) if part and part != FREE) for mode, decoding in pairs]
+
+
+def usual_ways(table: pa.Table) -> dict[str, str]:
+    """For each task the way that is meant where none is named: the unnamed one, else the first in the file."""
+    found: dict[str, str] = {}
+    for task, way in zip(column(table, "task"), ways(table), strict=True):
+        found[task] = "" if not way else found.get(task, way)
+    return found
+
+
 def measures(table: pa.Table) -> list[tuple[str, str, str]]:
-    """Every (task, split, metric) that the table can give, in order of first appearance."""
+    """Every (task, split, metric) that the table can give, in order of first appearance.
+
+    Where a task was asked in several ways, all but the usual one are named ``task:way``.
+    """
     found: dict[tuple[str, str, str], None] = {}
-    parts = (column(table, name) for name in ("task", "split", "metric", "secondary_metric", "gold_bits"))
-    for task, split, metric, secondary, bits in zip(*parts, strict=True):
-        found[(task, split, metric)] = None
-        if secondary:
-            found[(task, split, secondary)] = None
-        if metric not in _BITS and bits is not None and not math.isnan(bits):
-            found[(task, split, "gold_bits_per_byte")] = None
+    usual = usual_ways(table)
+    columns = (column(table, name) for name in ("task", "split", "metric", "gold_bits", *SCORES))
+    for way, task, split, metric, bits, *scores in zip(ways(table), *columns, strict=True):
+        label = task if way == usual[task] else f"{task}:{way}"
+        found[(label, split, metric)] = None
+        for name, score in zip(SCORES, scores, strict=True):
+            if score is not None and not math.isnan(score):
+                found[(label, split, name)] = None
+        # The same reference however the answer was decoded.
+        if metric not in _BITS and label == task and bits is not None and not math.isnan(bits):
+            found[(label, split, "gold_bits_per_byte")] = None
     return list(found)
 
 
 def item_values(table: pa.Table, target: str, metric: str) -> dict[ItemKey, tuple[float, float, str]]:
-    """Numerator, denominator and cluster by item of `target` (``task`` or ``task.split``) under `metric`.
+    """Numerator, denominator and cluster by item of `target` under `metric`.
 
-    The denominator is 1 for shares and the item's raw bytes for bits per byte. The flexible or secondary
-    score is used where `metric` names it.
+    The target is ``task`` or ``task.split``, of a task that was asked in several ways ``task:way`` or
+    ``task:way.split``; without a way the usual one is meant (`usual_ways`). The denominator is 1 for scores and the
+    item's raw bytes for bits per byte.
 
     Raises:
         RunError: if an item occurs twice, because no rule says which of its scores counts.
     """
-    columns = "task split item_id cluster_id metric score secondary_metric secondary_score gold_bits raw_bytes"
-    names = columns.split()
+    head, _, part = target.partition(".")
+    wanted, _, way = head.partition(":")
     # Narrowed in Arrow first: a study has many measures, and Python rows are slow to make.
-    tasks = pa.array([target, target.rpartition(".")[0]], table.schema.field("task").type)
-    table = table.filter(pc.is_in(table.column("task"), value_set=tasks))
+    table = table.filter(pc.equal(table.column("task"), wanted))
+    way = way or usual_ways(table).get(wanted, "")
+    own = metric if metric in SCORES else "score"
+    names = ("task", "split", "item_id", "cluster_id", "metric", "score", own, "gold_bits", "raw_bytes")
     found: dict[ItemKey, tuple[float, float, str]] = {}
-    for row in zip(*(column(table, name) for name in names), strict=True):
-        task, split, item, cluster, first, score, second, second_score, bits, size = row
-        if target not in (task, f"{task}.{split}"):
+    columns = (column(table, name) for name in names)
+    for asked, task, split, item, cluster, first, score, named, bits, size in zip(ways(table), *columns, strict=True):
+        if asked != way or (part and part != split):
             continue
         if metric in _BITS:
             if metric == "bits_per_byte" and first != metric:
                 continue
             value, weight = bits, float(size or 0)
-        elif metric in (first, second):
-            value, weight = (score if metric == first else second_score), 1.0
+        elif metric == first or (metric in SCORES and named is not None):
+            value, weight = (score if metric == first else named), 1.0
         else:
             continue
         key = (task, split, str(item))

@@ -1,12 +1,30 @@
-"""Greedy answers."""
+"""Answers of a loaded model: prompts as text, ids that have no token never emitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from transformers import GenerationConfig
+import numpy as np
 
+from vocablab.base.errors import UserError
 from vocablab.evaluate.model import Loaded
+from vocablab.model.decoding import SLOTS, Decoder, Request
+
+RUN = 4
+"""Tokens of a run that counts as repeated when it occurs again."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to go on from."""
+
+    name: str
+    """Of the document, the seed of interventions that draw at random."""
+    text: str
+    """The raw text, encoded in the arm's own form."""
+    allowed_first: tuple[int, ...] | None = None
+    """The ids that the first new token is chosen among; None for all."""
+    seed: int = 0
+    """Of its own random numbers, where answers are sampled."""
 
 
 @dataclass(frozen=True)
@@ -17,41 +35,52 @@ class Generation:
     """The new tokens, without EOS."""
     ended_eos: bool
     """Whether it stopped by itself."""
+    prompt_cut: bool
+    """Whether the context had no room for all of the prompt."""
+
+    @property
+    def repetition(self) -> float:
+        """Share of its runs of four tokens that occurred in it before (Welleck et al. 2019, seq-rep-4); 0 if short."""
+        runs = [tuple(self.ids[i : i + RUN]) for i in range(len(self.ids) - RUN + 1)]
+        return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-@torch.no_grad()
 def generate(
-    loaded: Loaded, prompts: Sequence[tuple[str, str]], max_new_tokens: int, batch_size: int
+    loaded: Loaded,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    *,
+    banned: Sequence[int] = (),
+    temperature: float = 0.0,
+    bare: bool = False,
+    batch_size: int = SLOTS,
 ) -> list[Generation]:
-    """Answer each prompt greedily; ids that have no token are never emitted.
+    """Answer each prompt; ids that have no token are never emitted.
 
     Args:
         loaded: the model.
-        prompts: (document name, prompt text).
+        prompts: what to go on from.
         max_new_tokens: longest answer; prompts are cut from the left to leave room for it.
-        batch_size: prompts at a time.
+        banned: more ids that are never emitted.
+        temperature: 0 for the most probable token.
+        bare: read prompts without the end-of-text token before them.
+        batch_size: prompts at a time; does not change an answer.
+
+    Raises:
+        UserError: if the context has no room for a prompt beside the answer.
     """
-    vocabulary, eos = loaded.codec.vocabulary, loaded.codec.vocabulary.eos_id
-    room = loaded.context - max_new_tokens
-    encoded = [[eos, *map(int, loaded.codec.encode(text, name).ids)][-room:] for name, text in prompts]
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        eos_token_id=eos,
-        pad_token_id=eos,
-        suppress_tokens=list(range(vocabulary.size, vocabulary.padded_size)) or None,
-    )
-    found: dict[int, Generation] = {}
-    by_length = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        longest = max(len(encoded[i]) for i in rows)
-        ids = torch.tensor([[eos] * (longest - len(encoded[i])) + encoded[i] for i in rows])
-        mask = torch.tensor([[0] * (longest - len(encoded[i])) + [1] * len(encoded[i]) for i in rows])
-        out = loaded.model.generate(
-            ids.to(loaded.device), attention_mask=mask.to(loaded.device), generation_config=config
+    eos, room = loaded.codec.vocabulary.eos_id, loaded.context - max_new_tokens
+    if room < 1:
+        raise UserError(
+            f"an answer of {max_new_tokens} tokens leaves no room for a prompt in a context of {loaded.context}: "
+            "lower the longest answer."
         )
-        for i, answer in zip(rows, out[:, longest:].tolist(), strict=True):
-            ended = eos in answer
-            found[i] = Generation(answer[: answer.index(eos)] if ended else answer, ended)
-    return [found[i] for i in range(len(prompts))]
+    requests, cut = [], []
+    for prompt in prompts:
+        ids = loaded.codec.encode(prompt.text, prompt.name).ids.tolist()
+        whole = ids if bare and ids else [eos, *ids]
+        cut.append(len(whole) > room)
+        requests.append(Request(whole[-room:], max_new_tokens, prompt.allowed_first, temperature, prompt.seed))
+    decoder = Decoder(loaded.reader, eos=eos, banned=np.unique([*loaded.nameless, *banned]).astype(int).tolist())
+    answers = decoder.answers(requests, batch_size)
+    return [Generation(a.ids, a.ended, c) for a, c in zip(answers, cut, strict=True)]

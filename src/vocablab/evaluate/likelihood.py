@@ -7,15 +7,22 @@ of the raw bytes in every arm.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
-from vocablab.base.errors import RunError
 from vocablab.evaluate.model import Loaded
+from vocablab.evaluate.packing import PASS_TOKENS, PASS_TOKENS_GPU, Branch, Packed, Tree, packs
+from vocablab.vocab.intervention import Span
+
+CHUNK_LOGITS = 1 << 24
+"""Logits that exist at a time: 64 MiB in float32."""
+CACHED_LOGITS = 1 << 20
+"""Logits that a CPU normalises at a time: 4 MiB, which stay in its cache from pass to pass."""
 
 
 @dataclass(frozen=True)
@@ -31,40 +38,50 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class _Window:
+class _Chain:
+    """One text as tokens, with what is scored of it."""
+
     owner: int
     ids: np.ndarray
-    scored: np.ndarray  # bool, for each of ids[1:]
+    scored: np.ndarray  # for each id; never the first
 
 
-def score_continuations(loaded: Loaded, pairs: Sequence[tuple[str, str, str]], batch_size: int) -> list[Scored]:
+def score_continuations(
+    loaded: Loaded, pairs: Sequence[tuple[str, str, str]], batch_size: int, *, bare: bool = False
+) -> list[Scored]:
     """Bits of each continuation given its prompt.
+
+    A prompt is cut from the left to what the context holds, as lm-evaluation-harness does; a continuation longer than
+    the context is read in windows, each with at least half a context before what it scores.
 
     Args:
         loaded: the model.
-        pairs: (document name, prompt, continuation); a prompt may be empty.
-        batch_size: sequences per forward pass; does not change a result.
-
-    Raises:
-        RunError: if a continuation alone is longer than the context.
+        pairs: (document name, prompt, continuation); a prompt may be empty. Neighbours with one name and prompt share
+            its reading.
+        batch_size: prompts per forward pass; does not change a result.
+        bare: read the prompt without the end-of-text token before it (it still begins an empty one).
     """
-    windows, lost = [], []
+    chains, lost = [], []
     for owner, (name, prompt, continuation) in enumerate(pairs):
         spans = loaded.codec.intervention.spans(prompt + continuation, name)
         lost.append(loaded.forms.bits([span for span in spans if span.end > len(prompt)]))
         encoded = loaded.codec.encode_spans(prompt + continuation, spans)
-        ids = np.append(loaded.codec.vocabulary.eos_id, encoded.ids)
         scored = encoded.ends > len(prompt)
-        # A model with n positions reads n tokens: all but the last, which is only predicted.
-        cut = max(0, len(ids) - 1 - loaded.context)
-        if scored[:cut].any():
-            raise RunError(f"the continuation of {name} is longer than the model's context of {loaded.context} tokens.")
-        windows.append(_Window(owner, ids[cut:], scored[cut:]))
-    sizes = [len(continuation.encode("utf-8", "surrogatepass")) for _, _, continuation in pairs]
-    return _collect(loaded, windows, sizes, lost, batch_size)
+        ids = encoded.ids.astype(np.int64)
+        if not bare or not len(scored) or scored[0]:
+            ids = np.append(loaded.codec.vocabulary.eos_id, ids)
+            scored = np.append(False, scored)
+        if scored.any():
+            chains.append(_Chain(owner, ids, scored))
+    groups = groupby(chains, key=lambda chain: pairs[chain.owner][:2])
+    trees = [tree for _, group in groups for tree in _trees(list(group), loaded.context)]
+    sizes = [_bytes(continuation) for _, _, continuation in pairs]
+    return _collect(loaded, trees, sizes, lost, batch_size)
 
 
-def score_documents(loaded: Loaded, documents: Sequence[tuple[str, str]], batch_size: int) -> list[Scored]:
+def score_documents(
+    loaded: Loaded, documents: Sequence[tuple[str, str]], batch_size: int, *, outside: bool = False
+) -> list[Scored]:
     """Bits of whole documents in the arm's own form, the closing EOS and what replacements lost included.
 
     So the result is a code length of the raw document in every arm (rule 5). Every token is scored exactly
@@ -74,46 +91,129 @@ def score_documents(loaded: Loaded, documents: Sequence[tuple[str, str]], batch_
         loaded: the model.
         documents: (name, raw text).
         batch_size: windows per forward pass; does not change a result.
+        outside: count only what no replacement touches: its tokens, its bytes, no lost forms.
     """
-    windows, lost = [], []
+    trees, lost, sizes = [], [], []
     eos = loaded.codec.vocabulary.eos_id
     for owner, (name, text) in enumerate(documents):
         spans = loaded.codec.intervention.spans(text, name)
-        lost.append(loaded.forms.bits(spans))
-        ids = np.concatenate([[eos], loaded.codec.encode_spans(text, spans).ids, [eos]])
-        for start in range(0, len(ids) - 1, loaded.context):
-            part = ids[start : start + loaded.context + 1]
-            windows.append(_Window(owner, part, np.ones(len(part) - 1, dtype=bool)))
-    sizes = [len(text.encode("utf-8", "surrogatepass")) for _, text in documents]
-    return _collect(loaded, windows, sizes, lost, batch_size)
+        encoded = loaded.codec.encode_spans(text, spans)
+        inside = _inside(loaded, spans, encoded.ids, encoded.ends) if outside else np.zeros(len(encoded.ids), bool)
+        lost.append(0.0 if outside else loaded.forms.bits(spans))
+        sizes.append(_bytes(text) - sum(_bytes(text[s.start : s.end]) for s in spans if outside))
+        ids = np.concatenate([[eos], encoded.ids, [eos]]).astype(np.int64)
+        scored = np.concatenate([[False], ~inside, [True]])
+        for first in range(0, len(ids) - 1, loaded.context):
+            part = slice(first + 1, first + loaded.context + 1)
+            trees.append(Tree(ids[first : first + 1], (Branch(owner, ids[part], scored[part]),)))
+    return _collect(loaded, trees, sizes, lost, batch_size)
 
 
-def _collect(
-    loaded: Loaded, windows: list[_Window], sizes: list[int], lost: list[float], batch_size: int
-) -> list[Scored]:
-    bits, tokens = list(lost), [0] * len(sizes)
-    by_length = sorted(windows, key=lambda w: len(w.ids))
-    for start in range(0, len(by_length), batch_size):
-        batch = by_length[start : start + batch_size]
-        for window, value in zip(batch, _batch_bits(loaded, batch), strict=True):
-            bits[window.owner] += value
-            tokens[window.owner] += int(window.scored.sum())
-    return [Scored(b, size, n) for b, size, n in zip(bits, sizes, tokens, strict=True)]
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
-@torch.no_grad()
-def _batch_bits(loaded: Loaded, batch: list[_Window]) -> list[float]:
-    longest = max(len(w.ids) for w in batch) - 1
-    inputs = torch.full((len(batch), longest), loaded.codec.vocabulary.eos_id)
-    targets = torch.full((len(batch), longest), -100)
-    mask = torch.zeros((len(batch), longest), dtype=torch.long)
-    for row, window in enumerate(batch):
-        n = len(window.ids) - 1
-        inputs[row, :n] = torch.from_numpy(window.ids[:-1].astype(np.int64))
-        wanted = torch.from_numpy(window.ids[1:].astype(np.int64))
-        targets[row, :n] = torch.where(torch.from_numpy(window.scored), wanted, torch.tensor(-100))
-        mask[row, :n] = 1
-    logits = loaded.model(inputs.to(loaded.device), attention_mask=mask.to(loaded.device)).logits.float()
-    nats = F.cross_entropy(logits.transpose(1, 2), targets.to(loaded.device), reduction="none", ignore_index=-100)
-    found: list[float] = (nats.double().sum(1) / math.log(2)).cpu().tolist()
+def _inside(loaded: Loaded, spans: list[Span], ids: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which tokens stand for a replaced stretch, or for what was put in."""
+    found = np.isin(ids, list(loaded.codec.vocabulary.added_ids.values()))
+    for span in spans:
+        found |= (ends > span.start) & (ends <= span.end)
     return found
+
+
+def _trees(chains: list[_Chain], context: int) -> Iterator[Tree]:
+    """Continuations of one prompt as one tree; what does not fit the context stands alone."""
+    # A model with n positions reads n tokens: all but the last, which is only predicted.
+    long = [chain for chain in chains if len(chain.ids) > context + 1]
+    fitting = [chain for chain in chains if len(chain.ids) <= context + 1]
+    for chain in long:
+        yield from _windows(chain, context)
+    if fitting:
+        start = _shared(fitting)
+        yield Tree(
+            fitting[0].ids[:start],
+            tuple(Branch(chain.owner, chain.ids[start:], chain.scored[start:]) for chain in fitting),
+        )
+
+
+def _shared(chains: list[_Chain]) -> int:
+    """How many first tokens all chains have in common, none of them scored and none a chain's last."""
+    most = min(int(np.argmax(chain.scored)) for chain in chains)
+    first = chains[0].ids[:most]
+    for chain in chains[1:]:
+        differs = np.flatnonzero(chain.ids[: len(first)] != first)
+        first = first[: differs[0]] if len(differs) else first
+    return max(1, len(first))
+
+
+def _windows(chain: _Chain, context: int) -> Iterator[Tree]:
+    """The last tokens that fit; and, if more are scored, windows before them, each scoring what the next does not."""
+    stop = len(chain.ids)
+    first = int(np.argmax(chain.scored))
+    while True:
+        begin = max(0, stop - context - 1)
+        # All of the window if that reaches the first one scored, else its second half.
+        reach = first if begin < first else max(begin + 1, stop - max(1, context // 2))
+        scored = chain.scored[begin + 1 : stop].copy()
+        scored[: reach - begin - 1] = False
+        yield Tree(chain.ids[begin : begin + 1], (Branch(chain.owner, chain.ids[begin + 1 : stop], scored),))
+        if reach <= first:
+            return
+        stop = reach
+
+
+def _collect(loaded: Loaded, trees: list[Tree], sizes: list[int], lost: list[float], batch_size: int) -> list[Scored]:
+    bits = np.array(lost, dtype=np.float64)
+    tokens = np.zeros(len(sizes), dtype=np.int64)
+    most = PASS_TOKENS if loaded.reader.device.type == "cpu" else PASS_TOKENS_GPU
+    for packed in packs(trees, batch_size, most, loaded.codec.vocabulary.eos_id):
+        nats = _nats(loaded, packed)
+        np.add.at(bits, packed.owners_N, nats / math.log(2))
+        np.add.at(tokens, packed.owners_N, 1)
+    return [Scored(float(b), size, int(n)) for b, size, n in zip(bits, sizes, tokens, strict=True)]
+
+
+@torch.inference_mode()
+def _nats(loaded: Loaded, packed: Packed) -> np.ndarray:
+    """Minus the log-probability of every scored token, float64, shape (N,)."""
+    reader, device = loaded.reader, loaded.reader.device
+    mask = torch.zeros(packed.sees_RTT.shape, dtype=reader.dtype, device=device)
+    mask.masked_fill_(~packed.sees_RTT.to(device), reader.lowest)
+    states_RTD = reader.states(packed.ids_RT.to(device), packed.positions_RT.to(device), mask.unsqueeze(1))
+    places, targets = packed.places_N2.to(device), packed.targets_N.to(device)
+    states_ND = states_RTD[places[:, 0], places[:, 1]]
+    rows = max(1, CHUNK_LOGITS // reader.vocabulary)
+    found = [
+        surprisal(reader.scores(states_ND[i : i + rows]), targets[i : i + rows]) for i in range(0, len(targets), rows)
+    ]
+    out: np.ndarray = torch.cat(found).double().cpu().numpy()
+    return out
+
+
+def surprisal(scores_NV: Tensor, targets_N: Tensor) -> Tensor:
+    """Minus log-softmax at the targets, in float32: shape (N,)."""
+    chosen = scores_NV.gather(1, targets_N.unsqueeze(1))[:, 0].float()
+    rows = len(scores_NV) if scores_NV.is_cuda else max(1, CACHED_LOGITS // scores_NV.shape[1])
+    parts = [scores_NV[i : i + rows].float().logsumexp(-1) for i in range(0, len(scores_NV), rows)]
+    return torch.cat(parts) - chosen if parts else chosen
+
+
+def next_token_bits(
+    loaded: Loaded, prompts: Sequence[tuple[str, str]], ids: Sequence[int], batch_size: int
+) -> np.ndarray:
+    """Bits of each of `ids` as the token after each prompt: float64, shape (prompts, ids).
+
+    Args:
+        loaded: the model.
+        prompts: (document name, raw text).
+        ids: the tokens in question.
+        batch_size: prompts per forward pass; does not change a result.
+    """
+    trees = []
+    for p, (name, text) in enumerate(prompts):
+        start = np.append(loaded.codec.vocabulary.eos_id, loaded.codec.encode(text, name).ids)[-loaded.context :]
+        branches = (Branch(p * len(ids) + i, np.array([index]), np.array([True])) for i, index in enumerate(ids))
+        trees.append(Tree(start.astype(np.int64), tuple(branches)))
+    size = len(prompts) * len(ids)
+    scored = _collect(loaded, trees, [0] * size, [0.0] * size, batch_size)
+    return np.array([one.bits for one in scored]).reshape(len(prompts), len(ids))

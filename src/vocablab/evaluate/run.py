@@ -1,240 +1,126 @@
-"""Evaluate one model on tasks: one row per item, written as Parquet."""
+"""Evaluate a model on tasks: one row per item."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from vocablab.base.progress import Progress
-from vocablab.evaluate.generation import generate
-from vocablab.evaluate.likelihood import Scored, score_continuations, score_documents
+from vocablab.evaluate.answering import COUNTERFACTUAL, FORCED, Answering, score_answers
+from vocablab.evaluate.choosing import score_choices
+from vocablab.evaluate.documents import NATIVE, TEXT_MODES, score_texts
+from vocablab.evaluate.forced_prefix import FORCED_PREFIX, score_forced_prefix
 from vocablab.evaluate.model import Loaded, load
-from vocablab.tasks.answers import EXTRACTOR_VERSION
-from vocablab.tasks.natural_text import TEXT_TASK, text_items
-from vocablab.tasks.task import Item, Task
+from vocablab.evaluate.rows import Row, write_rows
+from vocablab.tasks.natural_text import TEXT_TASK
+from vocablab.tasks.task import Task
 from vocablab.vocab.codec import Codec
+
+BATCH = 32
+"""Prompts per forward pass; on a GPU more fit, and `vocablab.evaluate.packing` bounds their tokens."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of `scores.parquet`."""
+class Asked:
+    """What a model is asked."""
 
-    run_id: str
-    """``study/arm/seedN``."""
-    task: str
-    """Name of the task."""
-    item_id: str
-    """The item, unique in its task."""
-    cluster_id: str
-    """Items that share it are not independent."""
-    split: str
-    """Part of the task."""
-    metric: str
-    """What `score` is: ``acc``, ``acc_norm`` or ``bits_per_byte``."""
-    score: float | None
-    """The score; None for text, whose measure is gold_bits over raw_bytes."""
-    gold_bits: float
-    """Bits of the reference, given the prompt, in the arm's own form, the lost form of replacements included."""
-    raw_bytes: int
-    """UTF-8 bytes of the reference."""
-    n_tokens: int
-    """Tokens of the reference that were scored."""
-    prompt: str
-    """What the model read."""
-    output: str
-    """What it answered, added tokens by name; empty where nothing is generated."""
-    extracted: str
-    """The answer read from the rendered output."""
-    ended_eos: bool
-    """Whether the answer ended by itself."""
-    extractor_version: str
-    """Version of the answer extractor."""
-    secondary_metric: str = ""
-    """What `secondary_score` is: ``acc_flexible``, or ``acc`` for choices."""
-    secondary_score: float | None = None
-    """A second score of the same item."""
-    n_fact_tokens: int = 0
-    """Added tokens in the answer."""
-    n_fact_right: int = 0
-    """Those of them that the reference has too."""
-    fact_fits: bool = False
-    """Whether an added token has a place in the reference."""
+    tasks: tuple[Task, ...] = ()
+    """Tasks with choices or answers."""
+    answering: Answering = Answering()
+    """How answers are made."""
+    texts: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Held-out documents, (name, raw text)."""
+    text_modes: tuple[str, ...] = (NATIVE,)
+    """How they are read."""
+    forced_prefix: bool = False
+    """Whether to ask for the fact tokens themselves (`vocablab.evaluate.forced_prefix`)."""
 
 
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("run_id", "task", "item_id", "cluster_id", "split", "metric")),
-        ("score", pa.float64()),
-        ("gold_bits", pa.float64()),
-        ("raw_bytes", pa.int64()),
-        ("n_tokens", pa.int64()),
-        *((name, pa.string()) for name in ("prompt", "output", "extracted")),
-        ("ended_eos", pa.bool_()),
-        ("extractor_version", pa.string()),
-        ("secondary_metric", pa.string()),
-        ("secondary_score", pa.float64()),
-        ("n_fact_tokens", pa.int64()),
-        ("n_fact_right", pa.int64()),
-        ("fact_fits", pa.bool_()),
-    ]
-)
-"""Column types of `scores.parquet`."""
+@dataclass(frozen=True)
+class Scores:
+    """What came of it."""
+
+    rows: list[Row]
+    """One per item, mode and decoding."""
+    counts: dict[str, Any]
+    """For the record: rows, means, token use, the gates of rules 8 and 9."""
 
 
 def evaluate(
-    pretrained: Path,
-    corpus: Path,
-    tuned: Path,
-    tasks: list[Task],
-    data: Path | None,
-    texts: list[tuple[str, str]],
-    run_id: str,
-    out: Path,
-    *,
-    device: str,
-    batch_size: int,
-    max_new_tokens: int,
+    loaded: Loaded, asked: Asked, data: Path | None, run_id: str, progress: Progress, batch_size: int = BATCH
+) -> Scores:
+    """Ask a model everything.
+
+    Args:
+        loaded: the model.
+        asked: what.
+        data: the data directory, or None.
+        run_id: for the rows.
+        progress: called with steps done, all steps, and what is being asked.
+        batch_size: prompts per forward pass; does not change a result.
+    """
+    rows: list[Row] = []
+    seen: list[str] = []
+    steps = len(asked.tasks) + 1
+    for number, task in enumerate(asked.tasks):
+        progress("evaluate", number, steps, f"{task.name} {task.mode}".strip())
+        items = task.items(data)
+        if task.kind == "choose":
+            rows += score_choices(loaded, task, items, run_id, batch_size)
+        else:
+            rows += score_answers(loaded, task, items, run_id, batch_size, asked.answering, seen)
+    progress("evaluate", len(asked.tasks), steps, TEXT_TASK)
+    if asked.forced_prefix:
+        rows += score_forced_prefix(loaded, run_id, batch_size)
+    rows += score_texts(loaded, asked.texts, run_id, batch_size, asked.text_modes)
+    progress("evaluate", steps, steps, "")
+    return Scores(rows, {**summary(rows), "gates": gates(loaded.codec, rows, seen)})
+
+
+def evaluate_run(
+    pretrained: Path, tuned: Path, asked: Asked, data: Path | None, run_id: str, out: Path, device: str,
     progress: Progress,
-) -> dict[str, Any]:
-    """Ask a run's two models everything and write `scores.parquet` into `out`.
+) -> dict[str, Any]:  # fmt: skip
+    """Ask the two models of a study's run, and write `scores.parquet` into `out`.
 
     Questions go to the fine-tuned model. Choices and documents go to the pretrained one: a few steps of
     fine-tuning on short answers wreck a small model's text, in every arm, and would be all that is measured.
 
     Args:
         pretrained: exported directory of the pretrained model.
-        corpus: the prepared corpus it learned from.
         tuned: the same of the fine-tuned model.
-        texts: held-out documents (name, raw text) for the task ``text``; may be empty.
+        asked: what they are asked.
+        data: the data directory, or None.
+        run_id: ``study/arm/seedN``.
+        out: where the scores go.
+        device: where the models go.
+        progress: called with steps done, all steps, and what is being asked.
 
     Returns:
-        Counts for the record: rows, means, token use, and the gates of rules 8 and 9.
+        Counts for the record.
     """
-    base, loaded = load(pretrained, corpus, device), load(tuned, tuned, device)
-    rows: list[Row] = []
-    seen: list[str] = []
-    for number, task in enumerate(tasks):
-        progress("evaluate", number, len(tasks) + 1, task.name)
-        items = task.items(data)
-        if task.kind == "choose":
-            rows += score_choices(base, task, items, run_id, batch_size)
-        else:
-            rows += _answers(loaded, task, items, run_id, batch_size, max_new_tokens, seen)
-    progress("evaluate", len(tasks), len(tasks) + 1, TEXT_TASK)
-    rows += _documents(base, texts, run_id, batch_size)
-    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
-    pq.write_table(pa.table(columns, schema=SCHEMA), out / "scores.parquet")
-    return {**_summary(rows), "gates": _gates(loaded.codec, rows, seen)}
+    choices = tuple(task for task in asked.tasks if task.kind == "choose")
+    answers = tuple(task for task in asked.tasks if task.kind != "choose")
+    tuned_scores = evaluate(
+        load(tuned, device), Asked(answers, asked.answering, forced_prefix=asked.forced_prefix), data, run_id, progress
+    )
+    base_scores = evaluate(
+        load(pretrained, device), Asked(choices, texts=asked.texts, text_modes=asked.text_modes), data, run_id, progress
+    )
+    rows = tuned_scores.rows + base_scores.rows
+    write_rows(rows, out / "scores.parquet")
+    # Rendered answers come from the fine-tuned model alone, so its gate of rule 9 is the one.
+    own, other = tuned_scores.counts["gates"], base_scores.counts["gates"]
+    both = [mine | {"passed": mine["passed"] and theirs["passed"]} for mine, theirs in zip(own, other, strict=True)]
+    return {**summary(rows), "gates": both}
 
 
-def _answers(
-    loaded: Loaded, task: Task, items: list[Item], run_id: str, batch: int, longest: int, seen: list[str]
-) -> list[Row]:
-    key = [f"{task.name}/{item.item_id}" for item in items]
-    gold = score_continuations(loaded, [(k, i.prompt, i.gold) for k, i in zip(key, items, strict=True)], batch)
-    answers = generate(loaded, [(k, i.prompt) for k, i in zip(key, items, strict=True)], longest, batch)
-    rows = []
-    for name, item, cost, answer in zip(key, items, gold, answers, strict=True):
-        rendered = loaded.codec.render(answer.ids)
-        seen.append(rendered)
-        grade = task.grade(item, rendered)
-        wanted = {s.replacement for s in _token_spans(loaded.codec, item.prompt + item.gold, name, len(item.prompt))}
-        emitted = _added_tokens(loaded.codec, answer.ids)
-        rows.append(
-            Row(
-                **_common(run_id, task.name, item, cost),
-                metric="acc",
-                score=grade.strict,
-                output=loaded.codec.decode(answer.ids),
-                extracted=grade.extracted,
-                ended_eos=answer.ended_eos,
-                secondary_metric="acc_flexible",
-                secondary_score=grade.flexible,
-                n_fact_tokens=len(emitted),
-                n_fact_right=sum(token in wanted for token in emitted),
-                fact_fits=bool(wanted),
-            )
-        )
-    return rows
-
-
-def score_choices(loaded: Loaded, task: Task, items: list[Item], run_id: str, batch: int) -> list[Row]:
-    pairs = [(f"{task.name}/{i.item_id}", i.prompt, choice) for i in items for choice in i.choices]
-    costs = score_continuations(loaded, pairs, batch)
-    rows, position = [], 0
-    for item in items:
-        mine = costs[position : position + len(item.choices)]
-        position += len(item.choices)
-        raw = _smallest([c.bits for c in mine])
-        # acc_norm: log-likelihood per byte of the choice (lm-evaluation-harness's definition).
-        per_byte = _smallest([c.bits / c.raw_bytes for c in mine])
-        rows.append(
-            Row(
-                **_common(run_id, task.name, item, mine[item.label]),
-                metric="acc_norm",
-                score=float(per_byte == item.label),
-                output="",
-                extracted=str(per_byte),
-                ended_eos=False,
-                secondary_metric="acc",
-                secondary_score=float(raw == item.label),
-            )
-        )
-    return rows
-
-
-def _documents(loaded: Loaded, texts: list[tuple[str, str]], run_id: str, batch: int) -> list[Row]:
-    items = text_items(texts)
-    costs = score_documents(loaded, texts, batch)
-    return [
-        Row(
-            **_common(run_id, TEXT_TASK, item, cost),
-            metric="bits_per_byte",
-            score=None,
-            output="",
-            extracted="",
-            ended_eos=False,
-        )
-        for item, cost in zip(items, costs, strict=True)
-    ]
-
-
-def _common(run_id: str, task: str, item: Item, cost: Scored) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "task": task,
-        "item_id": item.item_id,
-        "cluster_id": item.cluster_id,
-        "split": item.split,
-        "prompt": item.prompt,
-        "gold_bits": cost.bits,
-        "raw_bytes": cost.raw_bytes,
-        "n_tokens": cost.n_tokens,
-        "extractor_version": EXTRACTOR_VERSION,
-    }
-
-
-def _smallest(values: Sequence[float]) -> int:
-    return min(range(len(values)), key=values.__getitem__)
-
-
-def _token_spans(codec: Codec, text: str, name: str, start: int) -> list[Any]:
-    return [s for s in codec.intervention.spans(text, name) if s.is_token and s.start >= start]
-
-
-def _added_tokens(codec: Codec, ids: list[int]) -> list[str]:
-    vocabulary = codec.vocabulary
-    return [vocabulary.added[i - vocabulary.base_size] for i in ids if vocabulary.base_size <= i < vocabulary.size]
-
-
-def _summary(rows: list[Row]) -> dict[str, Any]:
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Means by task, and how added tokens were used."""
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[f"{row.task}.{row.split}"].append(row)
+        groups[".".join(part for part in (row.task, row.mode, row.decoding, row.split) if part)].append(row)
     means = {}
     for name, group in groups.items():
         scores = [row.score for row in group if row.score is not None]
@@ -243,20 +129,38 @@ def _summary(rows: list[Row]) -> dict[str, Any]:
             group[0].metric: sum(scores) / len(scores) if scores else None,
             "gold_bits_per_byte": sum(r.gold_bits for r in group) / max(1, sum(r.raw_bytes for r in group)),
         }
-    asked = [row for row in rows if row.metric == "acc"]
+    return {"rows": len(rows), "means": means, **token_use(rows)}
+
+
+def token_use(rows: Sequence[Row]) -> dict[str, Any]:
+    """How added tokens were used where nothing made the model use them.
+
+    Emitted and right (the reference has it too), in all and by token; adoption: of the items whose reference has a
+    place for one, the share whose answer has a right one.
+    """
+    free = [row for row in rows if row.decoding and row.decoding not in (FORCED, COUNTERFACTUAL)]
+    fits = [row for row in free if row.fact_fits]
+    misled = [row for row in rows if row.decoding == COUNTERFACTUAL]
+    emitted: Counter[str] = Counter(token for row in free for token in row.fact_tokens)
     return {
-        "rows": len(rows),
-        "means": means,
-        "fact_tokens_emitted": sum(row.n_fact_tokens for row in rows),
-        "fact_tokens_right": sum(row.n_fact_right for row in rows),
-        "answers_ended": sum(row.ended_eos for row in asked) / max(1, len(asked)),
+        "answers": len(free),
+        "answers_ended": sum(row.ended_eos for row in free) / len(free) if free else None,
+        "repetition": sum(row.repetition or 0.0 for row in free) / len(free) if free else None,
+        "prompts_cut": sum(row.prompt_cut for row in free),
+        "fact_tokens_emitted": sum(row.n_fact_tokens for row in free),
+        "fact_tokens_right": sum(row.n_fact_right for row in free),
+        "fact_tokens_by_name": dict(emitted.most_common()),
+        "adoption": sum(row.n_fact_right > 0 for row in fits) / len(fits) if fits else None,
+        "reliance": sum(row.reliance or 0.0 for row in misled) / len(misled) if misled else None,
     }
 
 
-def _gates(codec: Codec, rows: list[Row], extracted_from: list[str]) -> list[dict[str, Any]]:
+def gates(codec: Codec, rows: Sequence[Row], extracted_from: Sequence[str]) -> list[dict[str, Any]]:
+    """Rules 8 and 9 on what was scored."""
     named = [text for text in extracted_from if any(token in text for token in codec.vocabulary.added)]
-    empty = [row for row in rows if row.n_tokens == 0]
-    unique = len({(row.task, row.item_id) for row in rows}) == len(rows)
+    # Outside what is replaced a document may have nothing; everywhere else something is scored.
+    empty = [row for row in rows if row.n_tokens == 0 and row.mode not in TEXT_MODES[1:]]
+    unique = len({(row.task, row.mode, row.decoding, row.item_id) for row in rows}) == len(rows)
     return [
         {
             "rule": 8,
@@ -277,3 +181,6 @@ def _gates(codec: Codec, rows: list[Row], extracted_from: list[str]) -> list[dic
             "detail": f"{len(rows)} rows",
         },
     ]
+
+
+__all__ = ["FORCED_PREFIX", "Asked", "Scores", "evaluate", "evaluate_run", "summary"]

@@ -12,9 +12,9 @@ from vocablab.corpus.fact_scan import canonical, fact_keys
 from vocablab.corpus.files import row_text
 from vocablab.corpus.leaks import EvaluationText
 from vocablab.corpus.synthetic import family_of
-from vocablab.tasks.arithmetic import Arithmetic
+from vocablab.tasks.arithmetic_probes import ArithmeticProbes
 from vocablab.tasks.gsm8k import GSM8K
-from vocablab.tasks.hellaswag import HellaSwag
+from vocablab.tasks.hellaswag import KARPATHY, HellaSwag
 from vocablab.tasks.task import ASSISTANT, USER, Item, Task
 from vocablab.vocab.intervention import Intervention
 
@@ -35,17 +35,21 @@ SINGLE_FACTS = ("gpt3_arithmetic",)
 
 def evaluation_texts(tasks: Iterable[Task], data: Path | None) -> list[EvaluationText]:
     """Question, answer and right choice of every item of every task, and the facts that are held out."""
-    return [text for task in tasks for item in task.items(data) for text in _of(task.name, item)]
+    return [text for task in tasks for item in task.items(data) for text in _of(task, item)]
 
 
-def _of(task: str, item: Item) -> list[EvaluationText]:
-    question = item.prompt.removeprefix(USER).removesuffix(ASSISTANT)
+def _of(task: Task, item: Item) -> list[EvaluationText]:
+    # Worked examples before the question are training data, not part of the item.
+    chat = item.prompt.startswith(USER)
+    question = item.prompt.rpartition(USER)[2].removesuffix(ASSISTANT) if chat else item.prompt
     held_out = item.split == HELD_OUT
     facts = tuple(sorted(fact_keys(question, stated=False) | fact_keys(item.gold))) if held_out else ()
     texts = [question, item.gold]
-    if item.choices:
+    if task.kind == "choose":
         texts.append(f"{question} {item.choices[item.label]}")
-    return [EvaluationText(task, item.item_id, text, facts if i == 0 else ()) for i, text in enumerate(texts) if text]
+    return [
+        EvaluationText(task.name, item.item_id, text, facts if i == 0 else ()) for i, text in enumerate(texts) if text
+    ]
 
 
 def held_out_keys(texts: Iterable[EvaluationText]) -> tuple[str, ...]:
@@ -78,9 +82,10 @@ def leak_gates(rule: Intervention, texts: list[EvaluationText], dropped: Mapping
 def named_evaluation_sets(data: Path | None) -> dict[str, Callable[[], list[EvaluationText]]]:
     """The evaluation sets that are here: vocablab's own, and those of the data directory."""
     found: dict[str, Callable[[], list[EvaluationText]]] = {
-        "arithmetic": partial(evaluation_texts, [Arithmetic()], None)
+        "arithmetic": partial(evaluation_texts, [ArithmeticProbes()], None)
     }
-    for task in (GSM8K(), HellaSwag()):
+    # HellaSwag's contexts as they are: the harness puts words before them.
+    for task in (GSM8K(), HellaSwag(mode=KARPATHY)):
         if data is not None and (data / task.name).exists():
             found[task.name] = partial(evaluation_texts, [task], data)
     for name, pattern in FILES.items():

@@ -124,7 +124,7 @@ def _run(
     }
 
     def work(directory: Path) -> dict[str, Any]:
-        hook = evaluation_hook(tasks, codec, corpus, data, place.device, made.model.n_positions)
+        hook = evaluation_hook(tasks, codec, corpus, data)
         counts = pretrain(
             config, made.model, codec, train, validation, seed, directory, _Said(), place=place,
             checkpoint=checkpoint, hook=hook,

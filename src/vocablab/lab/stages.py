@@ -213,8 +213,6 @@ def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
             codec,
             run.path("prepare"),
             run.place.data,
-            run.place.device,
-            recipe.model.n_positions,
         ),
     )
 
@@ -245,21 +243,19 @@ def _sft(run: RunContext, directory: Path) -> dict[str, Any]:
 
 
 def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
-    from vocablab.evaluate.run import evaluate
+    from vocablab.evaluate.answering import Answering
+    from vocablab.evaluate.run import Asked, evaluate_run
 
-    asked = run.arm.recipe.evaluate
-    held_out = held_out_documents(run.arm.recipe.corpus, run.place.data, asked.text_documents)
-    return evaluate(
-        run.path("export"),
-        run.path("prepare"),
-        run.path("sft"),
-        list(asked.tasks),
-        run.place.data,
-        held_out,
-        f"{run.study.name}/{run.arm.name}/seed{run.seed}",
-        directory,
-        device=run.place.device,
-        batch_size=32,
-        max_new_tokens=asked.max_new_tokens,
-        progress=run.progress,
+    wanted = run.arm.recipe.evaluate
+    held_out = held_out_documents(run.arm.recipe.corpus, run.place.data, wanted.text_documents)
+    asked = Asked(
+        wanted.tasks,
+        Answering(wanted.decodings, wanted.max_new_tokens),
+        tuple(held_out),
+        wanted.text_modes,
+        wanted.forced_prefix,
+    )
+    run_id = f"{run.study.name}/{run.arm.name}/seed{run.seed}"
+    return evaluate_run(
+        run.path("export"), run.path("sft"), asked, run.place.data, run_id, directory, run.place.device, run.progress
     )

@@ -24,6 +24,12 @@ class Evaluation:
     """How many held-out documents are scored in bits per byte (task ``text``)."""
     max_new_tokens: int
     """Longest answer in tokens."""
+    decodings: tuple[str, ...] = ("free",)
+    """How answers are made: see `vocablab.evaluate.answering`."""
+    text_modes: tuple[str, ...] = ("native",)
+    """How held-out documents are read: see `vocablab.evaluate.documents`."""
+    forced_prefix: bool = False
+    """Whether to ask for the fact tokens themselves: see `vocablab.evaluate.forced_prefix`."""
     during_pretraining: tuple[Task, ...] = ()
     """Choice tasks that are scored at every validation reading of pretraining: HellaSwag over training."""
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocablab.model.network import INIT_STD, ModelConfig, Network
+from vocablab.model.network import INIT_STD, ModelConfig, Network, View, attend
 
 LAYER_NORM_EPSILON = 1e-5
 """GPT-2's."""
@@ -55,11 +55,11 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
         self.mlp = nn.ModuleDict({"c_fc": nn.Linear(d, 4 * d), "c_proj": nn.Linear(4 * d, d)})
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, view: View | None = None) -> Tensor:
         b, t, d = x_BTD.shape
         qkv = self.attn["c_attn"](self.ln_1(x_BTD)).view(b, t, 3, self.n_head, d // self.n_head)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = attend(q, k, v, view, grouped=False)
         x_BTD = x_BTD + self.attn["c_proj"](mixed.transpose(1, 2).reshape(b, t, d))
         hidden = gelu_tanh(self.mlp["c_fc"](self.ln_2(x_BTD)))
         return x_BTD + self.mlp["c_proj"](hidden)
@@ -103,11 +103,11 @@ class GPT2(Network):
     def blocks(self) -> nn.ModuleList:
         return cast(nn.ModuleList, self.transformer["h"])
 
-    def hidden(self, ids_BT: Tensor, table_VD: Tensor) -> Tensor:
-        positions = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+    def hidden(self, ids_BT: Tensor, table_VD: Tensor, view: View | None = None) -> Tensor:
+        positions = torch.arange(ids_BT.shape[1], device=ids_BT.device) if view is None else view.positions_BT
         x_BTD = F.embedding(ids_BT, table_VD) + self.transformer["wpe"](positions)
-        for block in self.blocks:
-            x_BTD = block(x_BTD)
+        for i, block in enumerate(self.blocks):
+            x_BTD = block(x_BTD, None if view is None else view.of(i))
         out: Tensor = self.transformer["ln_f"](x_BTD)
         return out
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vocablab.base.errors import UserError
-from vocablab.model.network import INIT_STD, ModelConfig, Network
+from vocablab.model.network import INIT_STD, ModelConfig, Network, View, attend
 
 RMS_NORM_EPSILON = 1e-6
 """Qwen3's."""
@@ -112,20 +112,15 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(d, 2 * config.mlp_hidden, bias=False)
         self.mlp_out = nn.Linear(config.mlp_hidden, d, bias=False)
 
-    def forward(self, x_BTD: Tensor, cos_T1N: Tensor, sin_T1N: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, cos_T1N: Tensor, sin_T1N: Tensor, view: View | None = None) -> Tensor:
         b, t, _ = x_BTD.shape
         q, k, v = self.qkv(self.attn_norm(x_BTD)).view(b, t, sum(self.heads), -1).split(self.heads, dim=2)
         # Under autocast norm and rotation stay in float32, on any device; attention wants one type.
         full = self.q_norm.weight.dtype
         q = rotated(self.q_norm(q.to(full)), cos_T1N, sin_T1N).to(v.dtype)
         k = rotated(self.k_norm(k.to(full)), cos_T1N, sin_T1N).to(v.dtype)
-        mixed = F.scaled_dot_product_attention(
-            q.transpose(1, 2),
-            k.transpose(1, 2),
-            v.transpose(1, 2),
-            is_causal=True,
-            enable_gqa=self.heads[0] != self.heads[1],
-        )
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        mixed = attend(q, k, v, view, grouped=self.heads[0] != self.heads[1])
         x_BTD = x_BTD + self.attn_out(mixed.transpose(1, 2).flatten(2))
         gate, up = self.gate_up(self.mlp_norm(x_BTD)).chunk(2, dim=-1)
         out: Tensor = x_BTD + self.mlp_out(F.silu(gate) * up)
@@ -184,12 +179,13 @@ class Modern(Network):
     def blocks(self) -> nn.ModuleList:
         return self.layers
 
-    def hidden(self, ids_BT: Tensor, table_VD: Tensor) -> Tensor:
-        t = ids_BT.shape[1]
-        cos_T1N, sin_T1N = self.rotary_cos[:t], self.rotary_sin[:t]
+    def hidden(self, ids_BT: Tensor, table_VD: Tensor, view: View | None = None) -> Tensor:
+        # Shapes (T, 1, N/2), or (B, T, 1, N/2) with a view.
+        places = slice(ids_BT.shape[1]) if view is None else view.positions_BT
+        cos_T1N, sin_T1N = self.rotary_cos[places], self.rotary_sin[places]
         x_BTD = F.embedding(ids_BT, table_VD)
-        for block in self.layers:
-            x_BTD = block(x_BTD, cos_T1N, sin_T1N)
+        for i, block in enumerate(self.layers):
+            x_BTD = block(x_BTD, cos_T1N, sin_T1N, None if view is None else view.of(i))
         out: Tensor = self.norm(x_BTD)
         return out
 

@@ -54,6 +54,25 @@ class ModelConfig(ABC):
         return network
 
 
+@dataclass(frozen=True)
+class View:
+    """What the tokens of a pass see, where it is not simply everything before them in their row."""
+
+    positions_BT: Tensor
+    """Place of each token in its text, below `n_positions`."""
+    mask_B1TS: Tensor
+    """Added to attention's scores: 0 where token t sees key s, else the least number of its type."""
+    remember: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    """Stores keys and values of a block, given by number, each of shape (B, H, T, N), and returns those to look at, of
+    shape (B, H, S, N); None if a pass sees only itself."""
+    block: int = 0
+    """Whose view it is. A block does not know its number: compiled, it would be compiled anew for each."""
+
+    def of(self, block: int) -> "View":
+        """The view of a block."""
+        return View(self.positions_BT, self.mask_B1TS, self.remember, block)
+
+
 class Network(nn.Module, ABC):
     """A decoder with an input table of token rows and an output table, which may be the same one."""
 
@@ -79,8 +98,14 @@ class Network(nn.Module, ABC):
         """The blocks in order."""
 
     @abstractmethod
-    def hidden(self, ids_BT: Tensor, table_VD: Tensor) -> Tensor:
-        """Final hidden states, shape (B, T, D), for ids of shape (B, T) with T at most `n_positions`."""
+    def hidden(self, ids_BT: Tensor, table_VD: Tensor, view: View | None = None) -> Tensor:
+        """Final hidden states, shape (B, T, D), for ids of shape (B, T).
+
+        Args:
+            ids_BT: token ids; T is at most `n_positions` without a view.
+            table_VD: rows of the token embedding.
+            view: positions and sight of the tokens; None for rows that are one text each, from its start.
+        """
 
     @abstractmethod
     def initial_std(self, name: str) -> float | None:
@@ -96,6 +121,23 @@ class Network(nn.Module, ABC):
         """Logits, shape (B, T, V)."""
         rows_in, rows_out = self.tables()
         return F.linear(self.hidden(ids_BT, rows_in), rows_out)
+
+
+def attend(q_BHTN: Tensor, k_BHTN: Tensor, v_BHTN: Tensor, view: View | None, *, grouped: bool) -> Tensor:
+    """Attention of a pass, shape (B, H, T, N): causal in its rows, or what the view says.
+
+    Args:
+        q_BHTN: queries.
+        k_BHTN: keys, of fewer heads if `grouped`.
+        v_BHTN: values, as many.
+        view: what the tokens see.
+        grouped: whether several queries share a key.
+    """
+    if view is None:
+        return F.scaled_dot_product_attention(q_BHTN, k_BHTN, v_BHTN, is_causal=True, enable_gqa=grouped)
+    if view.remember is not None:
+        k_BHTN, v_BHTN = view.remember(view.block, k_BHTN, v_BHTN)
+    return F.scaled_dot_product_attention(q_BHTN, k_BHTN, v_BHTN, attn_mask=view.mask_B1TS, enable_gqa=grouped)
 
 
 def initialise(network: Network, seed: int) -> None:

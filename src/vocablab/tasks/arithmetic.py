@@ -1,14 +1,16 @@
 """Questions about products of two numbers, split by what a model can have learned them from."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from vocablab.base.random_streams import numpy_stream
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Multiplication
-from vocablab.tasks.answers import flexible_answer, same_answer, strict_answer
-from vocablab.tasks.task import Example, Grade, Item, Task, chat_prompt
+from vocablab.tasks.answers import flexible_answer, strict_answer
+from vocablab.tasks.rivals import choices, near_answers, table_neighbours
+from vocablab.tasks.task import Example, Grade, Item, Task, chat_prompt, evenly, graded
 
 TRAINED_PHRASINGS = {
     "what-is": "What is {a} times {b}?",
@@ -69,7 +71,7 @@ class Arithmetic(Task):
             _item(fact, "heldout", "what-is", TRAINED_PHRASINGS["what-is"], fact.operands)
             for fact in self.held_out_facts()
         )
-        return found
+        return [item for _, item in evenly(found, self.limit)]
 
     def examples(self, data: Path | None) -> list[Example]:
         left_out = self.transfer_facts()
@@ -82,31 +84,33 @@ class Arithmetic(Task):
         ]
 
     def grade(self, item: Item, output: str) -> Grade:
-        strict, flexible = strict_answer(output), flexible_answer(output)
-        return Grade(
-            float(same_answer(strict, item.answer)),
-            float(same_answer(flexible, item.answer)),
-            strict or flexible,
-        )
+        return graded(strict_answer(output), flexible_answer(output), item.answer)
 
 
 def _orders(fact: Fact) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([fact.operands, fact.operands[::-1]]))
 
 
-def _solution(fact: Fact) -> str:
+def _solution(fact: Fact, answer: int | None = None) -> str:
+    """The worked answer; with another `answer`, that of a rival."""
     a, b = fact.operands
-    return f" {a} * {b} = {fact.answer}. The answer is {fact.answer}."
+    result = fact.answer if answer is None else answer
+    return f" {a} * {b} = {result}. The answer is {result}."
 
 
 def _item(fact: Fact, split: str, key: str, phrasing: str, operands: tuple[int, ...]) -> Item:
     a, b = operands
+    item_id = f"{split}/{a}*{b}/{key}"
+    rivals = near_answers(fact.answer, table_neighbours(a, b), fact.key)
+    continuations, label = choices(partial(_solution, fact), fact.answer, rivals, item_id)
     return Item(
-        item_id=f"{split}/{a}*{b}/{key}",
+        item_id=item_id,
         cluster_id=fact.key,
         split=split,
         prompt=chat_prompt(phrasing.format(a=a, b=b)),
         gold=_solution(fact),
         answer=str(fact.answer),
+        choices=continuations,
+        label=label,
         fact_key=fact.key,
     )

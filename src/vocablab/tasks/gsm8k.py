@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from vocablab.base.data import DataSet, HubFile, read_rows
 from vocablab.base.errors import UserError
-from vocablab.tasks.answers import flexible_answer, same_answer, strict_answer
-from vocablab.tasks.task import Example, Grade, Item, Task, chat_prompt
+from vocablab.tasks.answers import flexible_answer, strict_answer
+from vocablab.tasks.task import USER, Example, Grade, Item, Task, chat_prompt, evenly, graded
 
 REPOSITORY, REVISION = "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866"
 
@@ -19,6 +19,8 @@ def data_set(part: str, rows: int) -> DataSet:
 
 
 TRAIN, TEST = data_set("train", 7473), data_set("test", 1319)
+MOST_SHOTS = 64
+"""More than this fit in no context that is trained here."""
 
 
 @dataclass(frozen=True)
@@ -28,44 +30,52 @@ class GSM8K(Task):
     name: ClassVar[str] = "gsm8k"
     kind: ClassVar[str] = "generate"
 
-    limit: int | None = None
-    """Number of test items: evenly spaced over the 1,319; all of them if None."""
     train_limit: int | None = None
     """Number of training examples: evenly spaced over the 7,473; all of them if None."""
+    shots: int = 0
+    """Worked examples before each question: training problems, evenly spaced, never among `examples`."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shots <= MOST_SHOTS:
+            raise UserError(f"gsm8k: shots {self.shots} is not from 0 to {MOST_SHOTS}.")
+
+    @property
+    def mode(self) -> str:
+        return f"{self.shots}-shot" if self.shots else ""
 
     def items(self, data: Path | None) -> list[Item]:
+        before = "".join(example.prompt + example.target + "\n\n" for example in self.worked_examples(data))
         return [
             Item(
                 item_id=f"test/{index}",
                 cluster_id=f"test/{index}",
                 split="test",
-                prompt=chat_prompt(row["question"]),
+                prompt=before + chat_prompt(row["question"]),
                 gold=" " + row["answer"],
                 answer=strict_answer(row["answer"]),
             )
             for index, row in evenly(rows(TEST, data), self.limit)
         ]
 
+    def worked_examples(self, data: Path | None) -> list[Example]:
+        """The training problems that stand before each question."""
+        if not self.shots:
+            return []
+        return [_example(index, row) for index, row in evenly(rows(TRAIN, data), self.shots)]
+
     def examples(self, data: Path | None) -> list[Example]:
-        return [
-            Example(f"gsm8k/train/{index}", chat_prompt(row["question"]), " " + row["answer"])
-            for index, row in evenly(rows(TRAIN, data), self.train_limit)
-        ]
+        shown = {example.example_id for example in self.worked_examples(data)}
+        found = [_example(index, row) for index, row in evenly(rows(TRAIN, data), self.train_limit)]
+        return [example for example in found if example.example_id not in shown]
 
     def grade(self, item: Item, output: str) -> Grade:
-        strict, flexible = strict_answer(output), flexible_answer(output)
-        return Grade(
-            float(same_answer(strict, item.answer)),
-            float(same_answer(flexible, item.answer)),
-            strict or flexible,
-        )
+        # A base model that has seen worked examples goes on with a question of its own, and an answer to it.
+        output = output.split(f"\n{USER}", maxsplit=1)[0] if self.shots else output
+        return graded(strict_answer(output), flexible_answer(output), item.answer)
 
 
-def evenly(rows: list[dict[str, Any]], limit: int | None) -> list[tuple[int, dict[str, Any]]]:
-    """`limit` rows at even distances from the first on, each with its index; all of them if `limit` is None."""
-    if limit is None or limit >= len(rows):
-        return list(enumerate(rows))
-    return [(i * len(rows) // limit, rows[i * len(rows) // limit]) for i in range(limit)]
+def _example(index: int, row: dict[str, Any]) -> Example:
+    return Example(f"gsm8k/train/{index}", chat_prompt(row["question"]), " " + row["answer"])
 
 
 def rows(part: DataSet, data: Path | None) -> list[dict[str, Any]]:

@@ -1,9 +1,17 @@
 """What a task is: items with a prompt, and a grade for a text."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+from vocablab.tasks.answers import same_answer
+
+T = TypeVar("T")
+
+NORMALISERS = ("bytes", "characters", "tokens")
+"""What a choice's log-likelihood may be divided by for ``acc_norm``."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +31,15 @@ class Item:
     answer: str
     """The final answer in normal form (`vocablab.tasks.answers`); empty where there is none."""
     choices: tuple[str, ...] = ()
-    """Candidate continuations of a multiple-choice item, else empty."""
+    """Candidate continuations of a multiple-choice item. On an item of a ``generate`` task they are rival full
+    continuations, `gold` among them, for the probability of the right one and its margin. Else empty."""
     label: int = -1
     """Index of the right choice, or -1."""
     fact_key: str = ""
     """The fact the answer rests on (`Fact.key`), or empty."""
+    normaliser: str = "bytes"
+    """What ``acc_norm`` divides a choice's log-likelihood by: ``bytes`` (UTF-8 of the choice), ``characters`` (of the
+    choice without one leading space: lm-evaluation-harness) or ``tokens`` (the mean per token: build-nanogpt)."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,11 @@ class Grade:
     """1 if the answer found anywhere by the flexible rule is right, else 0."""
     extracted: str
     """The strict answer in normal form, else the flexible one, else empty. Empty equals nothing."""
+
+
+def graded(strict: str, flexible: str, wanted: str) -> Grade:
+    """The grade of two readings of one output, both in normal form or empty."""
+    return Grade(float(same_answer(strict, wanted)), float(same_answer(flexible, wanted)), strict or flexible)
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,16 @@ class Task(ABC):
     """What claims and score rows call it."""
     kind: ClassVar[str]
     """``generate`` (free answer), ``choose`` (likelihood of choices) or ``text`` (bits per byte of documents)."""
+    bare: ClassVar[bool] = False
+    """Whether the prompt is read without the end-of-text token before it, as lm-evaluation-harness reads GPT-2's."""
+
+    limit: int | None = None
+    """Number of items: evenly spaced over all of them; all if None."""
+
+    @property
+    def mode(self) -> str:
+        """The way the task is asked, where there are several (``harness``, ``8-shot``); else empty."""
+        return ""
 
     @abstractmethod
     def items(self, data: Path | None) -> list[Item]:
@@ -87,3 +114,10 @@ ASSISTANT = "\nAssistant:"
 def chat_prompt(question: str) -> str:
     """The declared prompt template: ``User: ...`` newline ``Assistant:``. A target starts with a space."""
     return f"{USER}{question}{ASSISTANT}"
+
+
+def evenly(values: Sequence[T], limit: int | None) -> list[tuple[int, T]]:
+    """`limit` values at even distances from the first on, each with its index; all of them if `limit` is None."""
+    if limit is None or limit >= len(values):
+        return list(enumerate(values))
+    return [(i * len(values) // limit, values[i * len(values) // limit]) for i in range(limit)]
