@@ -16,7 +16,6 @@ from vocablab.tasks.task import Grade, Item, Task
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.interventions import FactTokens
 
-
 THREE = Answering(max_new_tokens=3)
 
 

@@ -1,0 +1,139 @@
+"""`vocablab evaluate`: any model on any tasks, one row per item, and a table with intervals."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vocablab.base.errors import UserError
+
+TASK_NAMES = (
+    "arithmetic, gsm8k, svamp, gpt3_arithmetic, hellaswag (both ways; or hellaswag:harness, hellaswag:karpathy), "
+    "ape210k, math23k, cmath, text, forced_prefix"
+)
+
+
+def evaluate_command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="An exported or Hugging Face directory, owner/name, a run of a study, or a directory of `pretrain`.",
+        ),
+    ],
+    tasks: Annotated[str, typer.Option("--tasks", help=f"Separated by commas: {TASK_NAMES}.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where scores go; else a new directory in `evaluations` beside MODEL.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Local data directory (else VOCABLAB_DATA).")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Items per task, evenly spaced.")] = None,
+    shots: Annotated[int, typer.Option("--shots", min=0, help="Worked examples before a question (gsm8k).")] = 0,
+    decoding: Annotated[
+        str, typer.Option("--decoding", help="Separated by commas: free, sampled, banned, forced, counterfactual.")
+    ] = "free",
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")] = 256,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Answers per item of `sampled`.")] = 4,
+    temperature: Annotated[float, typer.Option("--temperature", help="Of `sampled`.")] = 0.7,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="Documents of the task text; else OpenStax's validation set.")
+    ] = None,
+    text_modes: Annotated[
+        str, typer.Option("--text-modes", help="Separated by commas: native, plain, outside.")
+    ] = "native,plain,outside",
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Score every kept checkpoint of a run of `pretrain`.")
+    ] = False,
+    revision: Annotated[str, typer.Option("--revision", help="Of a model on the hub.")] = "main",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Prompts at a time; changes no score beyond rounding.")
+    ] = 64,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """Score a model: scores.parquet with one row per item, and a table with n, score and interval."""
+    # Imported here: they take seconds, and the other commands do without.
+    from vocablab.base.data import data_directory
+    from vocablab.evaluate.answering import Answering
+    from vocablab.lab.devices import chosen_device
+    from vocablab.lab.evaluations import evaluate_and_record, wanted
+    from vocablab.lab.models import checkpoints_of, model_source
+
+    directory, where = data_directory(data), chosen_device(device)
+    answering = Answering(_split(decoding), max_new_tokens, temperature, samples)
+    asked = wanted(_split(tasks), limit, shots, answering, text, _split(text_modes), directory)
+    source = model_source(model, revision, directory)
+    sources = checkpoints_of(source) if checkpoints else [source]
+    done = [evaluate_and_record(one, asked, directory, out, where, batch_size, _said) for one in sources]
+    if as_json:
+        found = [{"model": e.source.name, "step": e.source.step, "out": str(e.directory), **e.report} for e in done]
+        print(json.dumps(found if checkpoints else found[0]))
+        return
+    if checkpoints:
+        _print_curve(done)
+        return
+    _print_table(done[0].report, done[0].source.name)
+    print(f"Scores: {done[0].directory / 'scores.parquet'}")
+
+
+def _split(names: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in names.split(",") if name.strip())
+    if not found:
+        raise UserError("an empty list of names; give at least one.")
+    return found
+
+
+def _said(stage: str, done: float, total: float, note: str = "") -> None:
+    if note:
+        print(f"{done:.0f} of {total:.0f}: {note}", file=sys.stderr, flush=True)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=132)
+
+
+def _print_table(report: dict[str, Any], name: str) -> None:
+    lines = report["table"]
+    table = Table(title=f"Scores of {name}", title_justify="left")
+    for head in ("task", "way", "split"):
+        table.add_column(head, no_wrap=True)
+    columns = {
+        "acc_flexible": "flexible", "acc": "acc", "acc_norm": "acc_norm", "acc_bytes": "per byte",
+        "p_correct": "P(right)", "margin_bits": "margin", "recomputed": "in spite", "ended_share": "ended",
+        "repetition": "repeats",
+    }  # fmt: skip
+    # A column for a score that some line has beside its first one.
+    shown = [key for key in columns if any(key in line["means"] and key != line["metric"] for line in lines)]
+    for head in ("n", "metric", "score", "95 % interval", *(columns[key] for key in shown), "bits/byte"):
+        table.add_column(head, justify="right")
+    for line in lines:
+        means = {key: "" if key == line["metric"] else _number(line["means"].get(key)) for key in shown}
+        interval = "" if line["low"] is None else f"{line['low']:.3f} .. {line['high']:.3f}"
+        table.add_row(
+            line["task"], line["way"], line["split"], f"{line['n']:,}", line["metric"], _number(line["score"]),
+            interval, *means.values(), _number(line["bits_per_byte"]["value"]),
+        )  # fmt: skip
+    _console().print(table)
+    for note in report["notes"]:
+        print(note)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _print_curve(done: list[Any]) -> None:
+    table = Table(title=f"Scores over training of {done[0].source.name}", title_justify="left")
+    keys = [(line["task"], line["way"], line["split"]) for line in done[0].report["table"]]
+    table.add_column("step", justify="right")
+    for key in keys:
+        table.add_column(" ".join(part for part in key if part), justify="right")
+    for one in done:
+        cells = [f"{_number(line['score'])} ({line['metric']})" for line in one.report["table"]]
+        table.add_row(f"{one.source.step:,}", *cells)
+    _console().print(table)
+    for one in done:
+        print(f"Scores: {one.directory / 'scores.parquet'}")
