@@ -31,8 +31,7 @@ def exported(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.2)
-    export(model, codec, directory)
-    FormCode(Counter({"{a} * {b} = {c}": 6, "{a}*{b}={c}": 2})).save(directory)
+    export(model, codec, directory, FormCode(Counter({"{a} * {b} = {c}": 6, "{a}*{b}={c}": 2})), {})
     return directory
 
 
@@ -63,8 +62,7 @@ def favouring(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Codec]
             scale.zero_()
             shift.fill_(1.0)
             head[token_id] = 1.0
-        export(model, codec, directory)
-        FormCode(Counter()).save(directory)
+        export(model, codec, directory, FormCode.empty(), {})
         return directory
 
     return make

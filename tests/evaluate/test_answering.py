@@ -1,6 +1,8 @@
 """The ways to answer: free, banned, forced, sampled, misled."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,18 +51,25 @@ def test_nothing_is_forced_without_tokens(favouring: Callable[[int, Codec], Path
     assert rows_of(load(favouring(7, control), "cpu"), "forced") == []
 
 
-def test_misled_answers_follow_or_recompute(favouring: Callable[[int, Codec], Path], codec: Codec) -> None:
+def test_misled_answers_follow_or_not(favouring: Callable[[int, Codec], Path], codec: Codec) -> None:
     for own in (codec, make_codec(NoChange())):
-        loaded = load(favouring(own.vocabulary.eos_id, own), "cpu")
-        (row,) = rows_of(loaded, "counterfactual")
+        ends = load(favouring(own.vocabulary.eos_id, own), "cpu")
+        (row,) = rows_of(ends, "counterfactual")
         planted = row.prompt.removeprefix(ITEM.prompt)
-        # The model ends at once, so what is read is the planted statement's own answer.
         assert planted != " 6 * 9 = 54"
-        assert (row.metric, row.reliance, row.recomputed, row.acc) == ("reliance", 1.0, 0.0, None)
-        assert row.extracted == planted.rsplit("= ", 1)[1] != "54"
+        # It says nothing after the planted statement, whose own answer is not the model's.
+        assert (row.metric, row.reliance, row.recomputed, row.acc, row.extracted) == ("reliance", 0.0, 0.0, None, "")
         # An arm with fact tokens reads a token, the other the equation: the same statement.
         tokens = own.encode(row.prompt, "arithmetic/q").ids
         assert any(i in own.vocabulary.added_ids.values() for i in tokens) == bool(own.vocabulary.added)
+    for token, followed in ((f"<MUL_{'_'.join(re.findall('[0-9]+', planted))}>", 1.0), ("<MUL_6_9_54>", 0.0)):
+        (row,) = rows_of(load(favouring(codec.vocabulary.added_ids[token], codec), "cpu"), "counterfactual")
+        assert row.reliance == followed
+
+
+def test_only_an_answer_that_rests_on_the_fact_can_be_misled(loaded: Loaded) -> None:
+    longer = replace(ITEM, gold=" 6 * 9 = 54. And 3 more are 57. The answer is 57.", answer="57")
+    assert rows_of(loaded, "counterfactual", items=(longer,)) == []
 
 
 def test_samples_are_averaged(loaded: Loaded) -> None:

@@ -182,8 +182,7 @@ def test_documents_in_every_mode_cost_each_token_once_and_every_lost_form(name: 
     """Rule 5 in all modes: a document costs the bits of its tokens, asked for one at a time, and of its forms."""
     codec = make_codec(named_interventions()[name])
     model = GPT2Config(1, 2, 16, 64).build(codec.vocabulary.padded_size, 0)
-    export(model, codec, tmp_path)
-    FormCode(Counter({"{a} * {b} = {c}": 6, "{a}*{b}={c}": 2})).save(tmp_path)
+    export(model, codec, tmp_path, FormCode(Counter({"{a} * {b} = {c}": 6, "{a}*{b}={c}": 2})), {})
     loaded = load(tmp_path, "cpu")
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     text = "So 9*6=54, 3 + 4 = 7, 7^2 = 49, 六九五十四 é."

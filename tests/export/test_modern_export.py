@@ -14,6 +14,7 @@ from support.networks import randomised
 from transformers import AutoModelForCausalLM, GenerationConfig, Qwen3ForCausalLM
 
 from vocablab.base.errors import RunError
+from vocablab.corpus.lost_form import FormCode
 from vocablab.export.architectures import exact
 from vocablab.export.hugging_face import export, verify
 from vocablab.model.modern import ModernConfig
@@ -37,7 +38,7 @@ class Exported:
         self.codec: Codec = make_codec(FactTokens())
         self.network: Network = randomised(config, self.codec.vocabulary.padded_size)
         self.directory = directory
-        self.counts = export(self.network, self.codec, directory)
+        self.counts = export(self.network, self.codec, directory, FormCode.empty(), {})
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +277,7 @@ def test_computed_rows_are_exported_as_rows(name: str, tmp_path: Path) -> None:
         return composed[0], composed[1]
 
     network.composition = composition
-    assert export(network, codec, tmp_path)["largest_logit_difference"] < 1e-12
+    assert export(network, codec, tmp_path, FormCode.empty(), {})["largest_logit_difference"] < 1e-12
     rows = load_file(tmp_path / "model.safetensors")["model.embed_tokens.weight"]
     assert torch.equal(rows, network.tables()[0])
     assert not torch.equal(rows, network.input_rows)

@@ -63,8 +63,7 @@ def test_the_numbers_are_those_of_the_exported_model(
     hook = evaluation_hook((Choosing(),), parts[1], corpus, None)
     assert hook is not None
     found = hook(networks[0])
-    export(networks[0], parts[1], tmp_path)
-    FormCode.load(corpus).save(tmp_path)
+    export(networks[0], parts[1], tmp_path, FormCode.load(corpus), {})
     task = Choosing()
     rows = score_choices(load(tmp_path, "cpu"), task, task.items(None), "", BATCH)
     assert found == {

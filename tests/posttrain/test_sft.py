@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vocablab.base.errors import RunError, UserError
+from vocablab.corpus.lost_form import FormCode
 from vocablab.evaluate.model import load
 from vocablab.export.hugging_face import export
 from vocablab.model.gpt2 import GPT2Config
@@ -32,7 +33,7 @@ def codec() -> Codec:
 @pytest.fixture(scope="module")
 def checkpoint(codec: Codec, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("checkpoint")
-    export(GPT2Config(1, 2, 16, 96).build(codec.vocabulary.padded_size, 0), codec, directory)
+    export(GPT2Config(1, 2, 16, 96).build(codec.vocabulary.padded_size, 0), codec, directory, FormCode.empty(), {})
     return directory
 
 
@@ -81,13 +82,13 @@ def test_planted_label_faults_are_caught(codec: Codec, fault: str) -> None:
 
 @pytest.mark.parametrize("size", [GPT2Config(1, 2, 16, 96), ModernConfig(1, 2, 16, 96)])
 def test_a_small_step_moves_almost_every_parameter(codec: Codec, size: ModelConfig, tmp_path: Path) -> None:
-    export(size.build(codec.vocabulary.padded_size, 0), codec, tmp_path / "checkpoint")
+    export(size.build(codec.vocabulary.padded_size, 0), codec, tmp_path / "checkpoint", FormCode.empty(), {})
     config = SupervisedFineTuning(epochs=0.4, batch_size=16, learning_rate=2e-5, warmup_share=0.0)
     counts = fine_tune(config, tmp_path / "checkpoint", EXAMPLES, 0, "cpu", tmp_path, lambda *a: None)
     assert counts["steps"] == 1
     assert counts["parameters_changed"] > 0.99
     assert all(gate["passed"] for gate in counts["gates"])
-    assert load(tmp_path, tmp_path, "cpu").codec.intervention == codec.intervention
+    assert load(tmp_path, "cpu").codec.intervention == codec.intervention
 
 
 def test_the_same_seed_gives_the_same_model(checkpoint: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from support.models import TEXT
 from support.training import BRIEF, MODEL, MODERN, Parts, base_vocabulary, shards, train
 
 from vocablab.base.errors import UserError
+from vocablab.corpus.lost_form import FormCode
 from vocablab.export.hugging_face import export
 from vocablab.model.network import ModelConfig, Network
 from vocablab.model.new_rows import ComposedRows, MeanRows, NewRows, PieceRows, RandomRows
@@ -52,7 +53,7 @@ def exported(facts: Parts, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     for name, config in MODELS.items():
         found[name] = tmp_path_factory.mktemp("exported") / name
         found[name].mkdir()
-        export(trained(config, 330), codec, found[name])
+        export(trained(config, 330), codec, found[name], FormCode.empty(), {})
     return found
 
 
@@ -125,7 +126,7 @@ def test_another_tokenizer_is_refused(facts: Parts, exported: dict[str, Path]) -
 
 
 def test_a_checkpoint_with_added_tokens_is_refused(facts: Parts, tmp_path: Path) -> None:
-    export(trained(MODEL, facts[1].vocabulary.padded_size), facts[1], tmp_path)
+    export(trained(MODEL, facts[1].vocabulary.padded_size), facts[1], tmp_path, FormCode.empty(), {})
     with pytest.raises(UserError, match="continue from a checkpoint without added tokens"):
         read(tmp_path, facts)
 

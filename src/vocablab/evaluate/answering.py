@@ -2,8 +2,8 @@
 
 Decodings: ``free`` takes the most probable token; ``sampled`` draws; ``banned`` never emits an added token; ``forced``
 goes on from the reference up to the place of its first added token, where only added tokens may stand (roadmap F2);
-``counterfactual`` goes on from the reference with its first stated fact exchanged for another one, and asks whether
-the answer follows it (reliance) or is right in spite of it.
+``counterfactual`` goes on from the reference with the fact that the answer rests on exchanged for another one, and
+asks whether what follows repeats that one's answer (reliance) or is right in spite of it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ class _Asked:
     item: Item
     prompt: Prompt
     given: str = ""
-    """Part of the answer that the prompt holds already, in neutral text."""
+    """Part of the answer that the prompt holds and that the answer is read with, in neutral text."""
     planted: str = ""
     """The answer of the planted statement, in normal form."""
 
@@ -96,7 +96,9 @@ def score_answers(
         for i, one in enumerate(asked):
             cost, rival = of[one.item.item_id]
             mine = answers[i * times : (i + 1) * times]
-            rows.append(_row(loaded, task, one, cost, rival, mine, decoding, run_id, seen))
+            # How sure a model is does not depend on how it answers: said once.
+            sure = rival if decoding == how.decodings[0] else []
+            rows.append(_row(loaded, task, one, cost, sure, mine, decoding, run_id, seen))
     return rows
 
 
@@ -129,8 +131,8 @@ def _asked(loaded: Loaded, task: Task, items: Sequence[Item], decoding: str) -> 
         elif decoding == COUNTERFACTUAL:
             found = _misled(loaded, item)
             if found is not None:
-                before, statement, planted = found
-                yield _Asked(item, Prompt(name, item.prompt + before + statement), before + statement, planted)
+                text, planted = found
+                yield _Asked(item, Prompt(name, item.prompt + text), planted=planted)
         else:
             yield _Asked(item, Prompt(name, item.prompt))
 
@@ -195,20 +197,18 @@ def _added_tokens(loaded: Loaded, ids: Sequence[int]) -> list[str]:
     return [names[i] for i in ids if i in names]
 
 
-def _misled(loaded: Loaded, item: Item) -> tuple[str, str, str] | None:
-    """The reference up to its first stated fact, another fact's statement, and that one's answer; None without one.
+def _misled(loaded: Loaded, item: Item) -> tuple[str, str] | None:
+    """The reference up to its first stated fact and another fact's statement; and that one's answer.
 
-    Every arm is misled by the same words: an arm with fact tokens reads a token, the others read the equation.
+    Every arm is misled by the same words: an arm with fact tokens reads a token, the others read the equation. None if
+    the answer is not that fact's: what a wrong step does to the steps after it cannot be read from the answer.
     """
     family = family_of(loaded.codec.intervention) or Multiplication()
     site = next(iter(_finder(family).sites(item.gold)), None)
-    if site is None:
+    if site is None or normalise(str(site.fact.answer)) != item.answer:
         return None
     other = _other(family, site.fact)
-    # A planted answer that is the right one would tell nothing.
-    if normalise(str(other.answer)) == item.answer:
-        return None
-    return item.gold[: site.start], canonical_text(family, other), normalise(str(other.answer))
+    return item.gold[: site.start] + canonical_text(family, other), normalise(str(other.answer))
 
 
 @lru_cache(maxsize=16)

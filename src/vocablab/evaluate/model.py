@@ -25,6 +25,9 @@ PROBE = 48
 AGREEMENT = 1e-3
 """Largest difference of logits there, relative to the largest logit (float32 rounding is below 1e-4)."""
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+"""Files of which a tokenizer has at least one."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -110,6 +113,9 @@ def _codec(directory: Path, theirs: Any) -> tuple[Codec, FormCode]:
                 f"{directory} has {rows} rows in its head and a vocabulary of {codec.vocabulary.padded_size}."
             )
         return codec, FormCode.load(directory)
+    # Where all are missing, transformers makes an empty tokenizer for some architectures.
+    if not any((directory / name).exists() for name in TOKENIZERS):
+        raise UserError(f"the tokenizer of {directory} is missing: there is none of {', '.join(TOKENIZERS)}.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except Exception as error:  # as above

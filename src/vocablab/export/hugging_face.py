@@ -6,6 +6,7 @@ published.
 """
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from vocablab.base.errors import RunError
 from vocablab.base.random_streams import numpy_stream
+from vocablab.corpus.lost_form import FormCode
 from vocablab.export.architectures import counterpart, exact
+from vocablab.export.model_card import CARD_FILE, model_card
 from vocablab.model.hugging_face import HEAD, exported_state
 from vocablab.model.network import Network
 from vocablab.vocab.codec import Codec, save_codec
@@ -34,8 +37,15 @@ PROOF_TOKENS = 2048
 """Tokens compared at a time: the proof of 10,000 added ids must not hold all its logits at once."""
 
 
-def export(model: Network, codec: Codec, directory: Path) -> dict[str, Any]:
-    """Write model, tokenizer, generation config and codec into `directory`, and prove them.
+def export(model: Network, codec: Codec, directory: Path, forms: FormCode, card: Mapping[str, Any]) -> dict[str, Any]:
+    """Write model, tokenizer, generation config, codec and model card into `directory`, and prove them.
+
+    Args:
+        model: the trained network.
+        codec: of its arm.
+        directory: where to; exists.
+        forms: what a replacement's lost form costs.
+        card: what is known of the training, for the model card (`vocablab.export.model_card`).
 
     Returns:
         Counts for the record with the gate of rule 6.
@@ -47,7 +57,10 @@ def export(model: Network, codec: Codec, directory: Path) -> dict[str, Any]:
     write_model(model, codec, directory)
     write_tokenizer(codec, directory, model.config.n_positions)
     save_codec(codec, directory)
+    forms.save(directory)
     difference, compared = verify(model, codec, directory)
+    text = model_card(model.config, codec, card, difference, compared)
+    (directory / CARD_FILE).write_text(text, encoding="utf-8")
     return {
         "largest_logit_difference": difference,
         "gates": [

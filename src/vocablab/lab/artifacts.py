@@ -20,7 +20,7 @@ from vocablab.base.records import (
     utc_now,
 )
 
-FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 2, "export": 1, "sft": 2, "evaluate": 3}
+FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 3, "import": 1, "export": 2, "sft": 2, "evaluate": 3}
 """Version of what each stage writes; raised when its code changes what it would produce."""
 
 

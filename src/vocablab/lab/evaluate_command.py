@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -92,29 +93,30 @@ def _said(stage: str, done: float, total: float, note: str = "") -> None:
 
 
 def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=132)
+    return Console() if sys.stdout.isatty() else Console(width=150)
+
+
+OTHERS = {
+    "acc": "acc", "acc_flexible": "flexible", "acc_norm": "acc_norm", "acc_bytes": "per byte", "p_correct": "P(right)",
+    "margin_bits": "margin", "recomputed": "right in spite", "ended_share": "ended", "repetition": "repeats",
+}  # fmt: skip
+"""Scores beside the first one, and how the table calls them."""
 
 
 def _print_table(report: dict[str, Any], name: str) -> None:
-    lines = report["table"]
-    table = Table(title=f"Scores of {name}", title_justify="left")
-    for head in ("task", "way", "split"):
-        table.add_column(head, no_wrap=True)
-    columns = {
-        "acc_flexible": "flexible", "acc": "acc", "acc_norm": "acc_norm", "acc_bytes": "per byte",
-        "p_correct": "P(right)", "margin_bits": "margin", "recomputed": "in spite", "ended_share": "ended",
-        "repetition": "repeats",
-    }  # fmt: skip
-    # A column for a score that some line has beside its first one.
-    shown = [key for key in columns if any(key in line["means"] and key != line["metric"] for line in lines)]
-    for head in ("n", "metric", "score", "95 % interval", *(columns[key] for key in shown), "bits/byte"):
-        table.add_column(head, justify="right")
-    for line in lines:
-        means = {key: "" if key == line["metric"] else _number(line["means"].get(key)) for key in shown}
+    table = Table(title=f"Scores of {name}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("task", "way", "split", "n", "metric", "score", "95 % interval", "bits/byte"):
+        table.add_column(head, no_wrap=True, justify="right" if head in ("n", "score", "bits/byte") else "left")
+    table.add_column("other scores")
+    for line in report["table"]:
         interval = "" if line["low"] is None else f"{line['low']:.3f} .. {line['high']:.3f}"
+        others = [
+            f"{said} {line['means'][key]:.3f}" for key, said in OTHERS.items()
+            if key in line["means"] and key != line["metric"]
+        ]  # fmt: skip
         table.add_row(
             line["task"], line["way"], line["split"], f"{line['n']:,}", line["metric"], _number(line["score"]),
-            interval, *means.values(), _number(line["bits_per_byte"]["value"]),
+            interval, _number(line["bits_per_byte"]["value"]), ", ".join(others),
         )  # fmt: skip
     _console().print(table)
     for note in report["notes"]:

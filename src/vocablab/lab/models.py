@@ -103,12 +103,8 @@ def checkpoints_of(source: Source) -> list[Source]:
             raise UserError(f"--checkpoints: {source.directory} is no run of pretraining with kept checkpoints.")
     found = kept_checkpoints(directory)
     if not found:
-        raise UserError(
-            f"--checkpoints: {directory} has none; pretrain with keep_checkpoints (--set pretrain.keep_checkpoints=true)."
-        )
+        raise UserError(f"--checkpoints: {directory} has none: pretrain with --set pretrain.keep_checkpoints=true.")
     return [
         replace(source, name=f"{source.name} step {step}", directory=directory, trained=True, weights=path, step=step)
         for step, path in found
     ]
-
-

@@ -94,9 +94,11 @@ def _run(
     from vocablab.base.config import to_json
     from vocablab.base.files import exclusive, partial_directory, write_json_atomically
     from vocablab.base.records import read_record
+    from vocablab.corpus.lost_form import FORMS_FILE, FormCode
     from vocablab.corpus.shards import read_split
     from vocablab.lab.artifacts import FORMATS, is_done, run_stage
     from vocablab.lab.evaluation_hook import evaluation_hook
+    from vocablab.lab.trained import MODEL_FILE
     from vocablab.pretrain.loop import pretrain
     from vocablab.pretrain.start import read_checkpoint
     from vocablab.tasks.hellaswag import HellaSwag
@@ -125,14 +127,16 @@ def _run(
 
     def work(directory: Path) -> dict[str, Any]:
         hook = evaluation_hook(tasks, codec, corpus, data)
-        counts = pretrain(
+        if place.leads:
+            # Before the training, so that kept checkpoints of an unfinished run can be read.
+            save_codec(codec, directory)
+            if (corpus / FORMS_FILE).exists():
+                FormCode.load(corpus).save(directory)
+            write_json_atomically(directory / MODEL_FILE, to_json(made.model))
+        return pretrain(
             config, made.model, codec, train, validation, seed, directory, _Said(), place=place,
             checkpoint=checkpoint, hook=hook,
         )  # fmt: skip
-        if place.leads:
-            save_codec(codec, directory)
-            write_json_atomically(directory / "model.json", to_json(made.model))
-        return counts
 
     if not place.leads:
         return {} if is_done(out, identity) else work(partial_directory(out, keep=True))

@@ -18,10 +18,10 @@ from vocablab.lab.artifacts import FORMATS, is_done, run_stage
 from vocablab.lab.evaluation_hook import evaluation_hook
 from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
 from vocablab.lab.study import Arm, Study
+from vocablab.lab.trained import read_trained
 from vocablab.pretrain.length import target_bytes
 from vocablab.pretrain.loop import pretrain
 from vocablab.pretrain.start import read_checkpoint
-from vocablab.training.checkpoint import WEIGHTS
 from vocablab.training.distributed import Ranks
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.vocabulary import Vocabulary, padded
@@ -219,12 +219,9 @@ def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
 
 def _export(run: RunContext, directory: Path) -> dict[str, Any]:
     from vocablab.export.hugging_face import export
-    from vocablab.training.checkpoint import load_weights
 
-    codec = run.codec()
-    model = run.arm.recipe.model.build(codec.vocabulary.padded_size, run.seed)
-    load_weights(model, run.path("pretrain") / WEIGHTS)
-    return export(model, codec, directory)
+    found = read_trained(run.path("pretrain"))
+    return export(found.network, found.codec, directory, found.forms, found.record)
 
 
 def _sft(run: RunContext, directory: Path) -> dict[str, Any]:

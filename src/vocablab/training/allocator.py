@@ -12,8 +12,9 @@ LARGEST_KEPT = 1 << 30
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed memory for the next step instead of returning it to the system.
 
-    A training step frees and takes the same large blocks again and again. glibc maps each anew, and the kernel clears
-    every page at its first touch: on two cores that took more time than the arithmetic of a small model's head.
+    A training step, or a pass of evaluation, frees and takes the same large blocks again and again. glibc maps each
+    anew, and the kernel clears every page at its first touch: on two cores that took more time than the arithmetic of a
+    small model's head.
 
     Returns:
         Whether it was done: only glibc has `mallopt` (man 3 mallopt).
