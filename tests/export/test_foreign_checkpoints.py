@@ -85,9 +85,8 @@ def nanogpt(path: Path, theirs: Theirs, prefix: str = "", bias: bool = True, **c
 
 
 def build_nanogpt(path: Path, theirs: Theirs, patch: pytest.MonkeyPatch, module: str = "__main__") -> Path:
-    made = dataclasses.make_dataclass(
-        "GPTConfig", [(name, int, dataclasses.field(default=v)) for name, v in SIZES.items()]
-    )
+    fields = [(name, int, dataclasses.field(default=value)) for name, value in SIZES.items()]
+    made = dataclasses.make_dataclass("GPTConfig", fields)
     made.__module__ = module
     if module not in sys.modules:
         patch.setitem(sys.modules, module, type(sys)(module))
@@ -112,8 +111,8 @@ def test_nanogpt_computes_the_same(tmp_path: Path, prefix: str, bias: bool) -> N
     found = read_foreign_checkpoint(path)
     assert (found.config, found.rows, found.kind, found.steps, found.loss) == (CONFIG, 384, "nanoGPT", 77, 3.5)
     with torch.no_grad():
-        assert (ours(path)(IDS) - theirs(IDS)).abs().max() < 1e-4
-    assert theirs(IDS).std() > 0.5
+        assert (ours(path)(IDS) - theirs(IDS)).abs().max() < 1e-5
+    assert theirs(IDS).std() > 0.3
 
 
 @pytest.mark.parametrize("module", ["__main__", "train_gpt2"])
@@ -123,9 +122,10 @@ def test_build_nanogpt_computes_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     found = read_foreign_checkpoint(path)
     assert (found.config, found.kind, found.steps, found.loss) == (CONFIG, "build-nanogpt", 19072, 3.25)
     with torch.no_grad():
-        assert (ours(path)(IDS) - theirs(IDS)).abs().max() < 1e-4
+        assert (ours(path)(IDS) - theirs(IDS)).abs().max() < 1e-5
     # The stand-in is known while a file is read, and not to anybody after.
-    assert torch.serialization.get_safe_globals() == []
+    known = torch.serialization.get_safe_globals()
+    assert not any("GPTConfig" in str(one) for one in known)
 
 
 def test_half_precision_is_read_as_float32(tmp_path: Path) -> None:
@@ -154,19 +154,13 @@ class Malicious:
 
 
 @pytest.mark.parametrize("place", ["model", "model_args", "optimizer", "config"])
-@pytest.mark.parametrize("function", ["system", "exec", "GPTConfig"])
-def test_a_malicious_pickle_is_refused_and_does_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, function: str
-) -> None:
+@pytest.mark.parametrize("function", ["system", "exec"])
+def test_a_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, place: str, function: str) -> None:
     mark = tmp_path / "executed"
     planted = {
         "system": Malicious(os.system, f"touch {mark}"),
         "exec": Malicious(exec, f"open({str(mark)!r}, 'w')"),
-        # The one name that is allowed is no way in: there it is another class, without code.
-        "GPTConfig": Malicious(os.system, f"touch {mark}"),
     }[function]
-    if function == "GPTConfig":
-        monkeypatch.setattr(sys.modules["__main__"], "GPTConfig", os.system, raising=False)
     path = nanogpt(tmp_path / "ckpt.pt", Theirs(), **{place: {"a": planted}})
     with pytest.raises(UserError, match=r"is refused: it asks for (posix\.system|builtins\.exec)") as error:
         read_foreign_checkpoint(path)
@@ -177,20 +171,19 @@ def test_a_malicious_pickle_is_refused_and_does_not_run(
     assert mark.exists()
 
 
-def test_an_allowed_name_runs_no_code_of_the_file(tmp_path: Path) -> None:
-    """A file may call the config's class with any arguments; it is a class that does nothing."""
-    path = tmp_path / "ckpt.pt"
-    sys.modules["__main__"].GPTConfig = dict  # type: ignore[attr-defined]
-    try:
-        made = type("GPTConfig", (), {"__module__": "__main__", "__qualname__": "GPTConfig"})
-        sys.modules["__main__"].GPTConfig = made  # type: ignore[attr-defined]
-        instance = made()
-        instance.__dict__.update({**SIZES, "__class__": "x", "forward": "y"})
-        torch.save({"model": Theirs().state_dict(), "config": instance, "step": 1}, path)
-    finally:
-        del sys.modules["__main__"].GPTConfig  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="the setting __class__ = 'x' is none of GPT-2's"):
-        read_foreign_checkpoint(path)
+def test_an_allowed_name_is_no_way_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file may put anything into its config, and call its class with anything: neither does a thing."""
+    made = type("GPTConfig", (), {"__module__": "__main__", "__qualname__": "GPTConfig"})
+    monkeypatch.setattr(sys.modules["__main__"], "GPTConfig", made, raising=False)
+    path, instance = tmp_path / "ckpt.pt", made()
+    vars(instance).update({**SIZES, "__class__": "x"})
+    for planted, said in (
+        (instance, "the setting __class__ = 'x'"),
+        (Malicious(made, "x"), "no checkpoint that torch"),
+    ):
+        torch.save({"model": Theirs().state_dict(), "config": planted, "step": 1}, path)
+        with pytest.raises(UserError, match=said):
+            read_foreign_checkpoint(path)
 
 
 def _without(name: str) -> dict[str, Tensor]:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from support.networks import randomised
 from support.shell import vocablab
 from support.training import base_vocabulary
-from tiny_study import study as tiny_study
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 from transformers import GPT2Config as TheirConfig
 
 from vocablab.base.errors import UserError
+from vocablab.base.modules import load_file as load_python
 from vocablab.base.records import read_record
 from vocablab.corpus.lost_form import FormCode
 from vocablab.corpus.sources import GeneratedProse
@@ -105,7 +105,8 @@ def run(pretrained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory: pytest.TempPathFactory) -> RunContext:
-    declared, place = tiny_study(), Place(tmp_path_factory.mktemp("runs"), None)
+    tiny = load_python(str(Path(__file__).with_name("tiny_study.py")), "study").study()
+    declared, place = tiny, Place(tmp_path_factory.mktemp("runs"), None)
     recipe = replace(declared.arms[1].recipe, pretrain=replace(declared.arms[1].recipe.pretrain, keep_checkpoints=True))
     declared = replace(declared, arms=tuple(replace(arm, recipe=recipe) for arm in declared.arms))
     make_vocabulary(declared, place)
@@ -120,9 +121,7 @@ def same_logits(directory: Path, network: Any, ids: torch.Tensor = IDS) -> bool:
         return torch.allclose(theirs(ids).logits, network(ids), atol=1e-4)
 
 
-def test_a_pretrained_run_is_exported_with_its_record(
-    corpus: Path, pretrained: Path, tmp_path: Path, call: Call
-) -> None:
+def test_a_run_is_exported_with_its_record(corpus: Path, pretrained: Path, tmp_path: Path, call: Call) -> None:
     out = tmp_path / "model"
     status, said, _ = call("export", pretrained, "--out", out)
     assert status == 0
@@ -139,11 +138,8 @@ def test_a_pretrained_run_is_exported_with_its_record(
     assert record.inputs == {"pretrain": made.fingerprint}
     assert "README.md" in record.files
     card = (out / "README.md").read_text(encoding="utf-8")
-    for said in (
-        made.fingerprint,
-        f"steps: {made.counts['steps']:,}",
-        f"{made.counts['final']['val_bits_per_byte']:.4f}",
-    ):
+    final = made.counts["final"]["val_bits_per_byte"]
+    for said in (made.fingerprint, f"steps: {made.counts['steps']:,}", f"{final:.4f} held out"):
         assert said in card
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     status, again, _ = call("export", pretrained, "--out", out, "--json")
@@ -212,9 +208,7 @@ def test_weights_of_a_compiled_network_have_plain_names(run: Path) -> None:
     assert all(torch.equal(read[name], plain[name]) for name in plain)
 
 
-def test_a_run_of_a_study_is_read_and_exported_as_its_stage_did(
-    studied: RunContext, tmp_path: Path, call: Call
-) -> None:
+def test_a_study_is_exported_as_its_stage_did(studied: RunContext, tmp_path: Path, call: Call) -> None:
     stage = studied.path("pretrain")
     trained = read_trained(stage)
     assert trained.codec.vocabulary.fingerprint() == studied.codec().vocabulary.fingerprint()
@@ -354,9 +348,8 @@ def test_weights_of_another_run_are_refused(pretrained: Path, run: Path, tmp_pat
     assert "there are no weights" in sentence(
         call("export", pretrained, "--checkpoint", tmp_path / "none", "--out", tmp_path / "model")
     )
-    assert "is no file of weights in safetensors" in sentence(
-        call("export", run / "model.json", "--out", tmp_path / "m")
-    )
+    wrong = call("export", run / "model.json", "--out", tmp_path / "m")
+    assert "is no file of weights in safetensors" in sentence(wrong)
     assert "a file of weights itself" in sentence(
         call("export", other, "--checkpoint", other, "--out", tmp_path / "model")
     )

@@ -15,6 +15,8 @@ from vocablab.lab.coverage_command import coverage_command, mine_command
 from vocablab.lab.curves_command import curves_command
 from vocablab.lab.devices import chosen_device
 from vocablab.lab.evaluate_command import evaluate_command
+from vocablab.lab.export_command import export_command
+from vocablab.lab.import_command import import_command
 from vocablab.lab.inject_command import inject_command
 from vocablab.lab.prepare_command import prepare_command
 from vocablab.lab.pretrain_command import pretrain_command
@@ -139,6 +141,8 @@ app.command("coverage")(coverage_command)
 app.command("mine")(mine_command)
 app.command("prepare")(prepare_command)
 app.command("pretrain")(pretrain_command)
+app.command("export")(export_command)
+app.command("import")(import_command)
 app.command("evaluate")(evaluate_command)
 app.command("curves")(curves_command)
 app.add_typer(shards_app, name="shards")

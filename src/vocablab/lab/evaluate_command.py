@@ -128,14 +128,17 @@ def _number(value: float | None) -> str:
 
 
 def _print_curve(done: list[Any]) -> None:
-    table = Table(title=f"Scores over training of {done[0].source.name}", title_justify="left")
-    keys = [(line["task"], line["way"], line["split"]) for line in done[0].report["table"]]
-    table.add_column("step", justify="right")
-    for key in keys:
-        table.add_column(" ".join(part for part in key if part), justify="right")
+    name = done[0].source.name.removesuffix(f" step {done[0].source.step}")
+    table = Table(title=f"Scores over training of {name}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for head in ("task", "way", "split", "metric"):
+        table.add_column(head, no_wrap=True)
     for one in done:
-        cells = [f"{_number(line['score'])} ({line['metric']})" for line in one.report["table"]]
-        table.add_row(f"{one.source.step:,}", *cells)
+        table.add_column(f"step {one.source.step:,}", justify="right")
+    for lines in zip(*(one.report["table"] for one in done), strict=True):
+        first = [lines[0][key] for key in ("task", "way", "split")]
+        table.add_row(*first, lines[0]["metric"], *(_number(line["score"]) for line in lines))
+        if lines[0]["metric"] != "bits_per_byte":
+            table.add_row("", "", "", "bits/byte", *(_number(line["bits_per_byte"]["value"]) for line in lines))
     _console().print(table)
     for one in done:
         print(f"Scores: {one.directory / 'scores.parquet'}")

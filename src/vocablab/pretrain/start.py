@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vocablab.base.errors import UserError
 from vocablab.base.files import read_json, sha256_file
+from vocablab.base.model_files import model_directory
 from vocablab.model.continuing import load_into
 from vocablab.model.hugging_face import from_hugging_face
 from vocablab.model.hugging_face_config import config_from_hugging_face
@@ -68,7 +69,7 @@ def read_checkpoint(name: str, revision: str, data: Path | None, vocabulary: Voc
     Raises:
         UserError: if it cannot be found, read, or belongs to another vocabulary or architecture.
     """
-    directory = _directory(name, revision, data)
+    directory = model_directory(name, revision, data, WANTED, "--init-from")
     config = config_from_hugging_face(read_json(directory / "config.json", "the checkpoint's config"))
     files = _weight_files(directory)
     theirs: dict[str, Tensor] = {}
@@ -122,22 +123,6 @@ def _require_same_size(checkpoint: Checkpoint, architecture: ModelConfig) -> Non
         there, here = getattr(theirs, name, None), getattr(architecture, name, None)
         if there != here:
             raise UserError(f"{checkpoint.name} has {said}: {there}, the recipe's model {here}: they must be equal.")
-
-
-def _directory(name: str, revision: str, data: Path | None) -> Path:
-    for local in (Path(name).expanduser(), *([data / name] if data is not None else [])):
-        if (local / "config.json").exists():
-            return local
-    try:
-        import huggingface_hub
-
-        return Path(huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(WANTED)))
-    except Exception as error:  # the hub's client has dozens of errors, and the user can only do one thing
-        place = f", nor a folder {name} in {data}" if data is not None else ""
-        raise UserError(
-            f"--init-from {name}: there is no directory {name} with a config.json{place}, and the Hugging Face hub "
-            f"did not give it ({type(error).__name__})."
-        ) from None
 
 
 def _weight_files(directory: Path) -> list[Path]:
