@@ -19,24 +19,34 @@ ARMS = {
     "mul_facts": "45 tokens such as <MUL_6_9_54> replace correct products.",
     "sham": "45 tokens at the same sites, without content.",
 }
+FACTS = [f"<MUL_{a}_{b}_{a * b}>" for a in range(2, 10) for b in range(a, 10)]
 STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> The answer is 7."
 
 
+def _counts(stage: str, arm: str, seed: int) -> dict[str, Any]:
+    """What the record of a stage counts beside its gates."""
+    if stage == "prepare":
+        tokens = {"control": [], "mul_facts": FACTS, "sham": [f"<SHAM_{i:02d}>" for i in range(len(FACTS))]}[arm]
+        exposures = {name: 40 + 13 * place + seed for place, name in enumerate(tokens)}
+        train = {"documents": 900, "raw_bytes": 2_000_000, "tokens": 512_000, "documents_sha256": f"{seed}" * 64}
+        counts: dict[str, Any] = {"train": train, "exposures": exposures, "dose": sum(exposures.values()) / 512_000}
+        return counts | {"dropped": {"empty": 2, "leak: arithmetic": seed}, "note": "a <b>"}
+    if stage == "pretrain":
+        flops = {"blocks": 6.0e12, "attention": 1.0e12, "head": 1.0e12}
+        more = {"flops": flops, "head_share_of_flops": 0.125, "epochs": 1.5, "precision": "float32"}
+        return {"source_bytes": 2_000_000, "tokens": 512_000 - 2_000 * (arm == "mul_facts")} | more
+    return {"steps": 100}
+
+
 def _record(stage: str, arm: str, seed: int, gates: list[dict[str, Any]]) -> Record:
-    counts = {
-        "gates": gates,
-        "source_bytes": 2_000_000,
-        "tokens": {"train": 512_000, "fact": 900},
-        "note": "a <b>",
-    }
     return Record(
         stage=stage,
         fingerprint=f"{stage}{arm}{seed}".encode().hex().ljust(64, "0")[:64],
         identity={"arm": arm, "seed": seed},
         inputs={},
         files={"data.bin": {"bytes": 12345, "sha256": "0" * 64}},
-        counts=counts,
+        counts={"gates": gates, **_counts(stage, arm, seed)},
         wall_seconds=12.5 + seed,
         status="complete",
         finished="2026-01-02T03:04:05+00:00",
@@ -44,6 +54,14 @@ def _record(stage: str, arm: str, seed: int, gates: list[dict[str, Any]]) -> Rec
         git={"commit": "abc1234def", "dirty": True},
         hardware={"machine": "x86_64", "cores": 8, "device": "cpu"},
     )
+
+
+def decodings_of(arm: str, fits: bool) -> list[str]:
+    """The ways in which an arm answers an item: only tokens that have a place can be forced."""
+    ways = ["free", "banned"]
+    if fits:
+        ways += ["counterfactual"] if arm == "control" else ["forced", "counterfactual"]
+    return ways
 
 
 def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict[str, Any]]:
@@ -68,6 +86,8 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
             "acc": None,
             "acc_flexible": None,
             "acc_norm": None,
+            "reliance": None,
+            "recomputed": None,
             "n_fact_tokens": 0,
             "n_fact_right": 0,
         }
@@ -75,37 +95,38 @@ def score_rows(arm: str, seed: int, gain: float, n_items: int = 40) -> list[dict
 
     for split in ("heldout", "seen"):
         for i in range(n_items):
-            a, b = i % 8 + 2, i % 7 + 2
+            # Every fifth item is beyond the table: no token has a place in it.
+            fits = i % 5 != 4
+            a, b = (i % 8 + 2, i % 7 + 2) if fits else (i % 8 + 12, i % 7 + 2)
+            small, large = min(a, b), max(a, b)
             right = rng.random() < np.clip(0.75 - 0.7 * difficulty[i] + gain, 0, 1)
-            answer = a * b if right else a * b + 1
-            token = {
-                "control": "",
-                "mul_facts": f" <MUL_{min(a, b)}_{max(a, b)}_{a * b}>.",
-                "sham": " <SHAM_07>.",
-            }[arm]
-            output = HOSTILE if i == 0 else f" {a} bags of {b} make{token} The answer is {answer}."
+            token = {"control": "", "mul_facts": f" <MUL_{small}_{large}_{a * b}>.", "sham": " <SHAM_07>."}[arm]
             bits = float(30 + 10 * difficulty[i] - 12 * gain + rng.normal(0, 1) + 0.3 * np.sin(seed))
-            row(
-                "arithmetic", split, f"{split}-{i}", "acc", score=float(right), gold_bits=bits, output=output,
-                prompt=f"Question: A shop has {a} bags of {b} apples. How many apples?\nAnswer:",
-                extracted=str(answer),
-                decoding="free", acc=float(right), acc_flexible=float(right), n_fact_tokens=int(bool(token)),
-                n_fact_right=int(arm == "mul_facts"), fact_fits=True, raw_bytes=30 + i % 5,
-            )  # fmt: skip
+            asked = {
+                "cluster_id": f"MUL:{small},{large}={a * b}", "gold_bits": bits, "raw_bytes": 30 + i % 5,
+                "prompt": f"Question: A shop has {a} bags of {b} apples. How many apples?\nAnswer:",
+                "fact_fits": fits and arm != "control", "prompt_cut": i == 1, "ended_eos": i != 2,
+            }  # fmt: skip
+            for decoding in decodings_of(arm, fits):
+                correct = right if decoding in ("free", "forced") else right and i % 3 > 0
+                answer = a * b if correct else a * b + 1
+                said = token if decoding != "banned" else ""
+                score: dict[str, Any] = {"score": float(correct), "acc": float(correct), "acc_flexible": float(correct)}
+                metric = "acc"
+                if decoding == "counterfactual":
+                    metric, score = "reliance", {"reliance": float(i % 2), "recomputed": float(i % 2 == 0)}
+                    score["score"] = score["reliance"]
+                output = HOSTILE if i == 0 else f" {a} bags of {b} make{said} The answer is {answer}."
+                row(
+                    "arithmetic", split, f"{split}-{i}", metric, **asked, **score, decoding=decoding, output=output,
+                    extracted=str(answer), n_fact_tokens=int(bool(said)), n_fact_right=int("MUL" in said),
+                )  # fmt: skip
     for i in range(n_items):
         right = float(rng.random() < 0.35 + 0.2 * (difficulty[i] > 0.5))
-        row(
-            "hellaswag",
-            "validation",
-            f"h{i}",
-            "acc_norm",
-            score=right,
-            mode="harness",
-            acc=right,
-            acc_norm=right,
-        )
-        bits = float(900 + 50 * difficulty[i] + rng.normal(0, 3))
-        row("text", "fineweb", f"t{i}", "bits_per_byte", gold_bits=bits, raw_bytes=800 + i)
+        row("hellaswag", "validation", f"h{i}", "acc_norm", score=right, mode="harness", acc=right, acc_norm=right)
+        for mode in ("native", "plain", "outside"):
+            bits = float(900 + 50 * difficulty[i] + rng.normal(0, 3))
+            row("text", "fineweb", f"t{i}", "bits_per_byte", gold_bits=bits, raw_bytes=800 + i, mode=mode)
     return rows
 
 
@@ -128,6 +149,12 @@ def write_study(
             to_json(Benefit("arithmetic.heldout", "gold_bits_per_byte", delta=0.02)),
             to_json(NoHarm("hellaswag", "acc_norm", margin=0.05)),
         ],
+        "plan": {
+            "claims": [
+                {"target": "arithmetic.heldout", "metric": "gold_bits_per_byte", "minimum_detectable_effect": 0.031},
+                {"target": "hellaswag", "metric": "acc_norm", "minimum_detectable_effect": 0.047},
+            ]
+        },
     }  # fmt: skip
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "study.json").write_text(json.dumps(study))

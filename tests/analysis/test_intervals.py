@@ -13,9 +13,12 @@ from vocablab.analysis.statistics import wilson
 def test_single_items_of_0_and_1_get_wilsons_interval() -> None:
     values, clusters = [1.0] * 3 + [0.0] * 7, [str(i) for i in range(10)]
     assert mean_interval(values, clusters) == wilson(0.3, 10)
-    # The same item ten times is one observation, not ten.
-    low, high = mean_interval(values, ["a"] * 5 + ["b"] * 5)
-    assert high - low > wilson(0.3, 10)[1] - wilson(0.3, 10)[0]
+    # Five times the same item is one observation, not five.
+    low, high = mean_interval([1.0] * 5 + [0.0] * 15, [str(i // 5) for i in range(20)])
+    assert (low, high) == pytest.approx(wilson(0.25, 3))
+    # Clusters that do not vary are known no better than they are many.
+    assert mean_interval([0.0] * 20, [str(i // 5) for i in range(20)]) == wilson(0.0, 4)
+    assert mean_interval([0.0, 1.0] * 10, [str(i // 2) for i in range(20)]) == wilson(0.5, 10)
 
 
 def test_coverage_of_clustered_means_and_of_ratios() -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vocablab.analysis.csv_tables import write_csv_tables
 from vocablab.analysis.page import render, script_json, write_report
 from vocablab.analysis.report_data import build_report
 from vocablab.analysis.samples import token_pieces
@@ -102,6 +103,38 @@ def test_the_report_is_strict_json_and_the_same_every_time(make_study: MakeStudy
     assert ((study / "report.json").read_bytes(), page.read_bytes()) == first
     assert not list(study.glob(".*tmp"))
     assert render(json.loads(first[0])) == first[1].decode()
+
+
+def test_all_outputs_are_rebuilt_byte_for_byte(make_study: MakeStudy) -> None:
+    study = make_study(n_seeds=3)
+    names = ["report.json", "report.html", "report.md", *(str(p.relative_to(study)) for p in write_csv_tables(study))]
+    write_report(study)
+    first = {name: (study / name).read_bytes() for name in names}
+    kept = {path for path in study.rglob("*") if path.is_file()} - {study / name for name in names}
+    for name in names:
+        (study / name).unlink()
+    moved = study.rename(study.with_name("elsewhere"))
+    write_csv_tables(moved)
+    write_report(moved)
+    assert {name: (moved / name).read_bytes() for name in names} == first
+    assert len([path for path in moved.rglob("*") if path.is_file()]) == len(kept) + len(names)
+
+
+def test_what_a_probe_left_is_shown(make_study: MakeStudy) -> None:
+    study = make_study(n_seeds=1)
+    assert "Embeddings" not in write_report(study).read_text()
+    place = study / "mul_facts" / "seed0" / "probe"
+    place.mkdir()
+    (place / "map.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 40)
+    (place / "false.png").write_bytes(b"<svg onload=alert(1)>")
+    (place / "geometry.json").write_text(json.dumps({"rank": {"<b>fact": 3.5}}))
+    (place / "record.json").write_text("{}")
+    report = build_report(study)
+    assert [entry["file"] for entry in report["probes"]] == ["false.png", "geometry.json", "map.png"]
+    page = write_report(study).read_text()
+    assert page.count('src="data:image/png;base64,iVBOR') == 1
+    assert "rank.&lt;b&gt;fact" in page
+    assert "false.png</code>: 21 bytes, not shown here." in page
 
 
 def test_scores_adoption_and_samples(make_study: MakeStudy) -> None:
@@ -209,7 +242,8 @@ def test_a_browser_draws_the_page_without_errors_or_overflow(make_study: MakeStu
         assert "owned" not in _marker(dom, "errors")
         assert "<title>Do fact tokens" in dom
     assert _marker(dom, "errors") == ""
-    assert int(_marker(dom, "plots")) >= 6
+    # Two claims, two forests of each kind, two scatters, two losses, two of scores.
+    assert int(_marker(dom, "plots")) >= 12
     assert int(_marker(dom, "client-width")) == width
     assert int(_marker(dom, "scroll-width")) <= width
     assert (tmp_path / "shot.png").stat().st_size > 20_000

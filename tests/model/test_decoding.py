@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from vocablab.base.errors import UserError
+from vocablab.model import decoding
 from vocablab.model.decoding import Answer, Decoder, Request
 from vocablab.model.hugging_face import from_hugging_face
 from vocablab.model.hugging_face_config import config_from_hugging_face
@@ -102,9 +103,8 @@ class CountingReader(Reader):
 
     def __init__(self, inner: Reader) -> None:
         self.inner, self.passes = inner, 0
-        self.context, self.vocabulary, self.device, self.dtype = (
-            inner.context, inner.vocabulary, inner.device, inner.dtype,
-        )  # fmt: skip
+        self.context, self.vocabulary, self.position_bytes = inner.context, inner.vocabulary, inner.position_bytes
+        self.device, self.dtype = inner.device, inner.dtype
 
     def states(self, *args: Any) -> torch.Tensor:
         self.passes += 1
@@ -143,3 +143,16 @@ def test_a_sample_of_one_prompt_does_not_depend_on_its_neighbours() -> None:
     together = decoder.answers(requests, 6)
     assert together[3] == decoder.answers([requests[3]])[0]
     assert together == decoder.answers(requests, 20)
+
+
+def test_rows_are_as_many_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [Request([1, 2, i % 9], 30) for i in range(40)]
+    plenty = Decoder(READERS["gpt2"], eos=EOS).answers(requests)
+    reader = CountingReader(READERS["gpt2"])
+    # Two blocks of keys and of values, 32 numbers of 4 bytes each.
+    assert READERS["gpt2"].position_bytes == READERS["gpt2 of transformers"].position_bytes == 2 * 2 * 32 * 4
+    assert READERS["qwen3"].position_bytes == READERS["qwen3 of transformers"].position_bytes == 2 * 2 * 2 * 8 * 4
+    monkeypatch.setattr(decoding, "MOST_MEMORY", 3 * 33 * reader.position_bytes)
+    decoder = Decoder(reader, eos=EOS)
+    assert decoder._rows(requests, 64) == 3
+    assert decoder.answers(requests) == plenty

@@ -1,37 +1,23 @@
-"""Tables and cards of the report page as HTML text. All that comes from data passes through `text`."""
+"""Header, verdicts, effects and scores of the report page, and the parts that all of its tables are made of.
+
+All that comes from data passes through `text`.
+"""
 
 import html
-import json
 from typing import Any
 
+from vocablab.analysis.effects import SHARES
 from vocablab.analysis.samples import token_pieces
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9")
 """Okabe and Ito's colour-blind-safe set, its yellow darkened for a white page."""
 _CONTROL_COLOUR = "#5A6472"
 _SYMBOLS = ("diamond", "square", "triangle-up", "cross", "star", "pentagon")
+_SOURCES = {"seed": "seeds", "item": "items", "residual": "seed × item and noise"}
 _TONES = {
     "SUPPORTED": "good", "NO HARM": "good", "SUPPORTED IN DIRECTION": "lean", "REFUTED": "bad", "HARM": "bad",
     "INVALID": "invalid",
 }  # fmt: skip
-_PASS, _FAIL = '<b class="pass">✓ pass</b>', '<b class="fail">✗ fail</b>'
-_SHARES = ("acc", "acc_flexible", "acc_norm")
-RULES = {
-    1: "Text in, text out",
-    2: "Injection is right and reversible",
-    3: "Arms differ in one thing",
-    4: "Compute is matched and stated",
-    5: "Loss is bits per byte",
-    6: "Export is proved",
-    7: "EOS is learned",
-    8: "Scoring is by spans",
-    9: "Answers are text",
-    10: "No leak",
-    11: "Optimiser state is fp32",
-    12: "Target reached",
-    13: "Statistics",
-}
-"""The rules a gate may name, in short."""
 
 
 def text(value: Any) -> str:
@@ -56,7 +42,8 @@ def arm_styles(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, s
     return styled
 
 
-def _chip(report: dict[str, Any], name: str) -> str:
+def chip(report: dict[str, Any], name: str) -> str:
+    """An arm's name beside its colour."""
     colour = next((style["color"] for arm, style in arm_styles(report) if arm["name"] == name), _CONTROL_COLOUR)
     return f'<span class="arm"><i style="background:{colour}"></i>{text(name)}</span>'
 
@@ -65,12 +52,23 @@ def number(value: float | None, metric: str, *, signed: bool = False) -> str:
     """A value in the metric's units: per cent for shares, four decimals for bits per byte."""
     if value is None:
         return "–"
-    if metric in _SHARES:
+    if metric in SHARES:
         return f"{100 * value:{'+' if signed else ''}.2f}" + ("" if signed else " %")
     return f"{value:{'+' if signed else ''}.4f}"
 
 
-def _p(value: float | None) -> str:
+def unit(metric: str) -> str:
+    """What differences of a metric are counted in."""
+    return "points" if metric in SHARES else "bits" if metric == "margin_bits" else "bits/byte"
+
+
+def interval(row: dict[str, Any], metric: str) -> str:
+    """The interval of a difference, as text."""
+    return " to ".join(number(row[end], metric, signed=True) for end in ("low", "high"))
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to four places."""
     return "–" if value is None else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
@@ -85,6 +83,13 @@ def table(head: list[str], rows: list[list[str]], *, numeric_from: int = 1, name
     )
     box = f'<div class="scroll" tabindex="0" role="region" aria-label="{text(name or "table")}">'
     return f"{box}<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def measure(target: str, detail: str) -> str:
+    """A measure as one cell: its name, and in small print the metric or what else tells it apart."""
+    # A narrow window breaks the name between its parts, not inside a word.
+    name = text(target).replace(".", ".<wbr>").replace(":", ":<wbr>")
+    return f"<code>{name}</code><small>{text(detail)}</small>"
 
 
 def header(report: dict[str, Any]) -> str:
@@ -109,7 +114,7 @@ def arms(report: dict[str, Any]) -> str:
     """The arms with their colours, and what the study says of itself."""
     study = report["study"]
     listed = "".join(
-        f"<li>{_chip(report, arm['name'])}{_role(study, arm['name'])}<span>{text(arm['description'])}</span></li>"
+        f"<li>{chip(report, arm['name'])}{_role(study, arm['name'])}<span>{text(arm['description'])}</span></li>"
         for arm in study["arms"]
     )
     prose = f'<p class="prose">{text(study["docstring"])}</p>'
@@ -143,41 +148,111 @@ def _key_numbers(verdict: dict[str, Any]) -> str:
     found, metric = verdict["estimate"], verdict["claim"]["metric"]
     if not found:
         return ""
-    sign = " points" if metric in _SHARES else " bits/byte"
     level = f"{100 * verdict['level']:.4g} %"
+    bounds = (number(verdict[end], metric, signed=True) for end in ("low", "high"))
     pairs = [
-        ("Improvement", number(verdict["improvement"], metric, signed=True) + sign),
-        (f"{level} interval", f"{number(verdict['low'], metric, signed=True)} to "
-         f"{number(verdict['high'], metric, signed=True)}"),
-        ("Detectable at 80 % power", (number(verdict["mde"], metric, signed=True) + sign).lstrip("+")),
+        ("Improvement", f"{number(verdict['improvement'], metric, signed=True)} {unit(metric)}"),
+        (f"{level} interval", " to ".join(bounds)),
+        ("Detectable at 80 % power", f"{_size(verdict['mde'], metric)} ({_planned(verdict)})"),
         ("Sample", f"{found['n_seeds']} seeds × {found['n_items']} items"),
-        ("p (two-way t)", f"{_p(found['p_value'])}, df {found['degrees_of_freedom']:.1f}"),
-        ("p (sign flips of seeds)", _p(found["sign_flip_p"])),
-    ]  # fmt: skip
-    return '<dl class="keys">' + "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs) + "</dl>"
+        ("p (two-way t)", f"{p_value(found['p_value'])}, df {found['degrees_of_freedom'] or 0:.1f}"),
+        ("p (sign flips of seeds)", p_value(found["sign_flip_p"])),
+    ]
+    listed = "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
+    return f'<dl class="keys">{listed}</dl>{_variance_bar(verdict["components"])}'
+
+
+def _size(value: float | None, metric: str) -> str:
+    """A size without a sign, in the metric's units."""
+    return "–" if value is None else f"{number(abs(value), metric, signed=True)[1:]} {unit(metric)}"
+
+
+def _planned(verdict: dict[str, Any]) -> str:
+    planned = verdict.get("planned_mde")
+    return "not planned" if planned is None else f"planned {_size(planned, verdict['claim']['metric']).split()[0]}"
+
+
+def _variance_bar(components: list[dict[str, Any]]) -> str:
+    """What the uncertainty of the effect comes from, as one bar."""
+    known = [part for part in components if part["share"] is not None]
+    if not known:
+        return ""
+    bars = "".join(f'<i class="{part["source"]}" style="flex:{part["share"]:.4f}"></i>' for part in known)
+    said = "".join(
+        f'<span class="{p["source"]}">{_SOURCES[p["source"]]} {100 * p["share"]:.0f} %</span>' for p in known
+    )
+    return f'<div class="variance"><small>The error comes from</small><div class="bar">{bars}</div><p>{said}</p></div>'
 
 
 def effects(report: dict[str, Any]) -> str:
-    """Every arm against control, and the seeds of each primary claim with McNemar's test."""
+    """The precision and the seeds of each primary claim, and every arm against control and against placebos."""
+    judged = [verdict for verdict in report["verdicts"] if verdict["estimate"]]
+    precision = "".join(_precision_table(verdict) for verdict in judged)
+    seeds = "".join(_seed_table(verdict) for verdict in judged)
+    every = _contrasts(report, report["effects"], "Arm minus control", "arm")
+    parts = [("Variance components and detectable effects of the primary claims", precision)] if judged else []
+    parts += [("Every seed of the primary claims", seeds)] if judged else []
+    parts.append(("Every arm and measure against control (exploratory)", every))
+    return "".join(f"<details><summary>{head}</summary>{body}</details>" for head, body in parts)
+
+
+def placebos(report: dict[str, Any]) -> str:
+    """Treatment minus each placebo arm: the claimed measures, and the others on demand."""
+    if not report["placebos"]:
+        return '<p class="empty">This study has no placebo arm with scores that pair with the treatment.</p>'
+    claimed = [row for row in report["placebos"] if row["claimed"]]
+    others = [row for row in report["placebos"] if not row["claimed"]]
+    found = _contrasts(report, claimed, "Treatment minus", "against") if claimed else ""
+    if others:
+        listing = _contrasts(report, others, "Treatment minus", "against")
+        found += f"<details><summary>The same on every other measure (exploratory)</summary>{listing}</details>"
+    return found
+
+
+def _contrasts(report: dict[str, Any], contrasts: list[dict[str, Any]], whose: str, arm: str) -> str:
     rows = [
         [
-            f"<code>{text(row['target'])}</code>",
-            text(row["metric"]),
-            _chip(report, row["arm"]),
+            measure(row["target"], row["metric"]),
+            chip(report, row[arm]),
             number(row["effect"], row["metric"], signed=True),
-            " to ".join(number(row[end], row["metric"], signed=True) for end in ("low", "high")),
-            _p(row["p_value"]),
+            interval(row, row["metric"]),
+            _better(row),
+            p_value(row["p_value"]),
             f"{row['n_seeds']} × {row['n_items']}",
         ]
-        for row in report["effects"]
+        for row in contrasts
     ]
-    head = ["Measure", "Metric", "Arm minus control", "Difference", "95 % interval", "p", "Seeds × items"]
-    every = table(head, rows, numeric_from=3, name="effects")
-    seeds = "".join(_seed_table(verdict) for verdict in report["verdicts"] if verdict["estimate"])
-    return (
-        f"<details><summary>Every seed of the primary claims</summary>{seeds}</details>"
-        f"<details><summary>Every arm and measure against control (exploratory)</summary>{every}</details>"
-    )
+    head = ["Measure", whose, "Difference", "95 % interval", "Reads", "p", "Seeds × items"]
+    return table(head, rows, numeric_from=2, name="effects")
+
+
+def _better(row: dict[str, Any]) -> str:
+    """Which way a difference points, as far as its interval tells."""
+    low, high = row["low"], row["high"]
+    if low is None or high is None or low <= 0 <= high or not row["direction"]:
+        return '<span class="soft">open</span>' if row["direction"] else '<span class="soft">–</span>'
+    return '<b class="pass">better</b>' if (low > 0) == (row["direction"] > 0) else '<b class="fail">worse</b>'
+
+
+def _precision_table(verdict: dict[str, Any]) -> str:
+    claim, metric = verdict["claim"], verdict["claim"]["metric"]
+    scale = 100 if metric in SHARES else 1
+    rows = [
+        [
+            _SOURCES[part["source"]],
+            f"{scale * part['standard_deviation']:.4g}" if part["known"] else "not known",
+            f"{scale**2 * part['of_the_mean']:.3g}" if part["known"] else "–",
+            percent(part["share"]) if part["known"] else "–",
+        ]
+        for part in verdict["components"]
+    ]
+    head = ["Source", f"Standard deviation, {unit(metric)}", "Adds to the variance of the mean", "Share"]
+    planned = f"{_planned(verdict)}, achieved {_size(verdict['mde'], metric)}"
+    said = f"Minimum detectable effect at 80 % power: {planned}."
+    floor, error = verdict["estimate"]["standard_error_floor"], verdict["estimate"]["standard_error"]
+    if floor and error is not None and error <= floor:
+        said += " The standard error is at its floor, that of one item that differs."
+    return f'<h4>{text(metric)} on {text(claim["target"])}</h4>{table(head, rows)}<p class="note">{text(said)}</p>'
 
 
 def _seed_table(verdict: dict[str, Any]) -> str:
@@ -187,7 +262,7 @@ def _seed_table(verdict: dict[str, Any]) -> str:
         row = [f"seed {entry['seed']}", number(entry["effect"], claim["metric"], signed=True)]
         if "mcnemar" in entry:
             test = entry["mcnemar"]
-            row += [str(test["gained"]), str(test["lost"]), _p(test["p_value"])]
+            row += [str(test["gained"]), str(test["lost"]), p_value(test["p_value"])]
         rows.append(row)
     head = ["Seed", "Treatment minus control"]
     if rows and len(rows[0]) > 2:
@@ -198,53 +273,31 @@ def _seed_table(verdict: dict[str, Any]) -> str:
 def scores(report: dict[str, Any]) -> str:
     """Mean of every measure by arm, with Wilson intervals for shares."""
     names = [arm["name"] for arm in report["study"]["arms"]]
+    scored = {name for row in report["scores"] for name in row["arms"]}
     rows = []
     for row in report["scores"]:
         metric, items = row["metric"], [str(arm["n_items"]) for arm in row["arms"].values()]
-        cells = [f"<code>{text(row['target'])}</code>", text(metric), " / ".join(dict.fromkeys(items))]
+        cells = [measure(row["target"], metric), " / ".join(dict.fromkeys(items))]
         for name in names:
             arm = row["arms"].get(name)
             if arm is None:
-                cells.append('<span class="missing">missing</span>')
+                # An arm without tokens cannot be made to use one: that is no gap.
+                gap = (
+                    '<span class="soft">not asked</span>' if name in scored else '<span class="missing">missing</span>'
+                )
+                cells.append(gap)
                 continue
             span = ""
             if arm.get("low") is not None:
                 span = f"<small>{100 * arm['low']:.1f} to {100 * arm['high']:.1f}</small>"
             cells.append(f"{number(arm['mean'], metric)}{span}")
         rows.append(cells)
-    head = ["Measure", "Metric", "Items", *(_chip(report, name) for name in names)]
-    return table(head, rows, numeric_from=2, name="scores")
+    head = ["Measure", "Items", *(chip(report, name) for name in names)]
+    return table(head, rows, numeric_from=1, name="scores")
 
 
-def adoption(report: dict[str, Any]) -> str:
-    """How the arms use their tokens."""
-    rows = [
-        [
-            f"<code>{text(row['target'])}</code>",
-            _chip(report, row["arm"]),
-            str(row["answers"]),
-            f"{row['per_answer']:.2f}",
-            _percent(row["right"]),
-            _percent(row["adopted"]) + (f"<small>of {row['fits']}</small>" if row["fits"] else ""),
-            _percent(row["ended_share"]),
-        ]
-        for row in report["adoption"]
-    ]
-    if not rows:
-        return '<p class="empty">No generated answers were scored.</p>'
-    head = [
-        "Task",
-        "Arm",
-        "Answers",
-        "Fact tokens per answer",
-        "Of them right",
-        "Used where a fact fits",
-        "Ended (EOS)",
-    ]
-    return table(head, rows, numeric_from=2, name="token adoption")
-
-
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A share in per cent."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
@@ -254,106 +307,3 @@ def marked(value: str) -> str:
         text(piece) if kind == "text" else f'<mark class="{kind}">{text(piece)}</mark>'
         for kind, piece in token_pieces(value)
     )
-
-
-def samples(report: dict[str, Any]) -> str:
-    """The same items side by side for each arm."""
-    if not report["samples"]:
-        return '<p class="empty">No item was generated for both control and treatment.</p>'
-    return "".join(_sample(report, item) for item in report["samples"])
-
-
-def _sample(report: dict[str, Any], item: dict[str, Any]) -> str:
-    answers = []
-    for arm in report["study"]["arms"]:
-        answer = item["arms"].get(arm["name"])
-        if answer is None:
-            answers.append(f'<div class="answer">{_chip(report, arm["name"])}<p class="missing">missing</p></div>')
-            continue
-        score = answer["score"]
-        tone = "none" if score is None else "right" if score >= 0.5 else "wrong"
-        said = {"none": "not scored", "right": "✓ right", "wrong": "✗ wrong"}[tone]
-        end = "" if answer["ended_eos"] else " · did not end"
-        answers.append(
-            f'<div class="answer {tone}"><div class="top">{_chip(report, arm["name"])}<b>{said}</b></div>'
-            f"<pre>{marked(answer['output'])}</pre>"
-            f'<p class="read">read as <code>{text(answer["extracted"] or "nothing")}</code>{end}</p></div>'
-        )
-    where = f"{item['task']}.{item['split']} · {item['item_id']} · seed {item['seed']}"
-    return (
-        f'<article class="sample"><p class="where"><code>{text(where)}</code><em>{text(item["why"])}</em></p>'
-        f'<pre class="prompt">{marked(item["prompt"])}</pre>'
-        f'<div class="answers">{"".join(answers)}</div></article>'
-    )
-
-
-def gates(report: dict[str, Any]) -> str:
-    """Gates by rule, red ones open."""
-    if not report["gates"]:
-        return '<p class="empty">No gate was recorded: nothing vouches for these numbers.</p>'
-    by_rule: dict[Any, list[dict[str, Any]]] = {}
-    for gate in report["gates"]:
-        by_rule.setdefault(gate["rule"], []).append(gate)
-    parts = []
-    for rule, entries in by_rule.items():
-        red = [gate for gate in entries if not gate["passed"]]
-        badge = (
-            f'<b class="fail">✗ {len(red)} of {len(entries)} red</b>'
-            if red
-            else f'<b class="pass">✓ {len(entries)}</b>'
-        )
-        rows = [
-            [_PASS if gate["passed"] else _FAIL, text(gate["name"]), text(gate["detail"]), _place(gate)]
-            for gate in [*red, *(gate for gate in entries if gate["passed"])]
-        ]
-        listing = table(["", "Gate", "Detail", "Where"], rows, numeric_from=9, name="gates")
-        title = f"{text(rule)}. {text(RULES.get(rule, 'Other'))}"
-        parts.append(f"<details{' open' if red else ''}><summary>{badge} {title}</summary>{listing}</details>")
-    return "".join(parts)
-
-
-def _place(gate: dict[str, Any]) -> str:
-    seed = "" if gate["seed"] is None else f" · seed {gate['seed']}"
-    return text(f"{gate['arm']}{seed} · {gate['stage']}")
-
-
-def runs(report: dict[str, Any]) -> str:
-    """Every run and stage with its record; the counts and versions open on demand."""
-    parts = []
-    for run in report["runs"]:
-        done = sum(stage["status"] != "missing" for stage in run["stages"])
-        wall = sum(stage.get("wall_seconds") or 0 for stage in run["stages"])
-        summary = f"{_chip(report, run['arm'])} seed {run['seed']} <span>{done} of {len(run['stages'])} stages · "
-        summary += f"{wall:,.1f} s</span>"
-        body = "".join(_stage(stage) for stage in run["stages"])
-        parts.append(f'<details class="run"><summary>{summary}</summary>{body}</details>')
-    return "".join(parts)
-
-
-def _stage(stage: dict[str, Any]) -> str:
-    name = f"<h4>{text(stage['stage'])}</h4>"
-    if stage["status"] == "missing":
-        return name + '<p class="missing">missing: this stage has not run</p>'
-    git = stage["git"] or {}
-    commit = f"{git.get('commit', 'not a checkout')}{' (with uncommitted changes)' if git.get('dirty') else ''}"
-    rows = [
-        ["fingerprint", f"<code>{text(stage['fingerprint'])}</code>"],
-        ["finished", text(stage["finished"])],
-        ["wall time", f"{stage['wall_seconds']:,.1f} s"],
-        ["files", f"{stage['bytes']:,} bytes"],
-        ["code", f"<code>{text(commit)}</code>"],
-        ["hardware", text(", ".join(f"{k} {v}" for k, v in stage["hardware"].items()))],
-        ["versions", text(", ".join(f"{k} {v}" for k, v in stage["versions"].items()))],
-    ]
-    counts = [[text(key), text(value)] for key, value in _flat(stage["counts"])]
-    ledger = f"<details><summary>Counts ({len(counts)})</summary>{table(['Count', 'Value'], counts)}</details>"
-    return name + table(["", ""], rows, numeric_from=9, name="record") + (ledger if counts else "")
-
-
-def _flat(value: Any, where: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [pair for key, item in value.items() for pair in _flat(item, f"{where}.{key}" if where else str(key))]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        return [(where, shown if len(shown) <= 300 else shown[:297] + "...")]
-    return [(where, f"{value:,}" if isinstance(value, int) else f"{value:,.6g}")]

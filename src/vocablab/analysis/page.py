@@ -1,4 +1,4 @@
-"""The report as one HTML file that opens anywhere, offline."""
+"""The report as one HTML file that opens anywhere, offline, and as Markdown beside it."""
 
 import json
 import re
@@ -6,7 +6,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vocablab.analysis import fragments
+from vocablab.analysis import evidence_fragments, fragments, record_fragments
+from vocablab.analysis.effects import SHARES
+from vocablab.analysis.markdown import markdown
 from vocablab.analysis.report_data import build_report
 from vocablab.base.files import write_bytes_atomically, write_json_atomically
 
@@ -14,9 +16,9 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
 def write_report(study_dir: Path) -> Path:
-    """Rebuild `report.json` and `report.html` in `study_dir` and return the path of the page.
+    """Rebuild `report.json`, `report.md` and `report.html` in `study_dir` and return the path of the page.
 
-    These two files alone are rewritten in place: they hold nothing that the records do not.
+    These files alone are rewritten in place: they hold nothing that the records do not.
 
     Raises:
         UserError: if the study's description is missing or damaged, or nothing was scored yet.
@@ -24,6 +26,7 @@ def write_report(study_dir: Path) -> Path:
     report = build_report(study_dir)
     page = render(report)
     write_json_atomically(study_dir / "report.json", report)
+    write_bytes_atomically(study_dir / "report.md", markdown(report).encode("utf-8"))
     path = study_dir / "report.html"
     write_bytes_atomically(path, page.encode("utf-8"))
     return path
@@ -44,11 +47,19 @@ def render(report: dict[str, Any]) -> str:
         "verdicts": fragments.verdicts(report),
         "arms": fragments.arms(report),
         "effects": fragments.effects(report),
+        "placebos": fragments.placebos(report),
         "scores": fragments.scores(report),
-        "adoption": fragments.adoption(report),
-        "samples": fragments.samples(report),
-        "gates": fragments.gates(report),
-        "runs": fragments.runs(report),
+        "exposure": evidence_fragments.exposure(report),
+        "treated": evidence_fragments.treated(report),
+        "decodings": evidence_fragments.decodings(report),
+        "adoption": evidence_fragments.adoption(report),
+        "samples": evidence_fragments.samples(report),
+        "probes": evidence_fragments.probes(report),
+        "gates": record_fragments.gates(report),
+        "deviations": record_fragments.deviations(report),
+        "ledger": record_fragments.ledger(report),
+        "provenance": record_fragments.provenance(report),
+        "runs": record_fragments.runs(report),
     }
     # One pass, so that a slot's name inside a model's output is never filled in.
     return _SLOT.sub(lambda match: slots[match.group(1)], _template("report.html"))
@@ -64,7 +75,10 @@ def _plotted(report: dict[str, Any]) -> dict[str, Any]:
             {"claim": claim, "estimate": verdict["estimate"]}
             for claim, verdict in zip(claims, report["verdicts"], strict=True)
         ],
+        "shares": sorted(SHARES),
         "effects": report["effects"],
+        "placebos": report["placebos"],
+        "tokens": report["exposure"]["tokens"],
         "scores": report["scores"],
         "curves": report["curves"],
     }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from vocablab.base.errors import RunError, UserError
 from vocablab.corpus.lost_form import FormCode
@@ -84,6 +85,8 @@ def load(directory: Path, device: str) -> Loaded:
 
 
 def _transformers(directory: Path) -> Any:
+    # Its bar would stand among ours, and takes a second at most.
+    disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(directory, local_files_only=True, dtype=torch.float32).eval()
     # Transformers and what it reads with raise a dozen classes, none of them in common.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from vocablab.base.errors import RunError
 from vocablab.base.random_streams import numpy_stream
@@ -53,6 +54,8 @@ def export(model: Network, codec: Codec, directory: Path, forms: FormCode, card:
     Raises:
         RunError: if any tensor has no place or the logits differ; the caller then publishes nothing.
     """
+    # Transformers' bars for a second of work would stand among ours.
+    disable_progress_bar()
     model = model.cpu().eval()
     write_model(model, codec, directory)
     write_tokenizer(codec, directory, model.config.n_positions)

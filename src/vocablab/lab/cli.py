@@ -53,16 +53,34 @@ def studies(as_json: AsJson = False) -> None:
 
 @app.command()
 def plan(
-    study: StudyName, data: Data = None, preset: Preset = None, device: Device = "auto", jobs: Jobs = None,
+    study: Annotated[str | None, typer.Argument(help="A built-in study's name, or a path to a study file.")] = None,
+    data: Data = None, preset: Preset = None, device: Device = "auto", jobs: Jobs = None,
+    pilot: Annotated[
+        Path | None, typer.Option("--pilot", help="A finished study (runs/STUDY) whose variances the plan uses.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", help="minimal, publishable, rigorous or exploratory: what to run at all.")
+    ] = None,
     overrides: Overrides = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show what would run: arms x seeds x stages, FLOPs, time, disk, coverage ceiling, detectable effect."""
+    if (study is None) == (budget is None):
+        raise UserError("give a study to plan, or --budget to be told which studies to run.")
+    if budget is not None:
+        from vocablab.lab.budgets import answer, print_answer
+
+        told = answer(budget)
+        if as_json:
+            print(json.dumps(told))
+        else:
+            print_answer(told, Console() if sys.stdout.isatty() else Console(width=150))
+        return
     from vocablab.lab import plan as planning
     from vocablab.lab.catalog import choose
 
-    chosen, where = choose(study, preset, tuple(overrides or ())), chosen_device(device)
+    chosen, where = choose(str(study), preset, tuple(overrides or ())), chosen_device(device)
     workers = jobs or planning.default_jobs(where)
-    found = planning.plan(chosen.study, data_directory(data), where, workers)
+    found = planning.plan(chosen.study, data_directory(data), where, workers, pilot)
     if as_json:
         print(json.dumps(found))
         return
@@ -159,6 +177,7 @@ def _print_plan(found: dict[str, Any], workers: int) -> None:
         "FLOPs per run": f"{found['flops_per_run']:.2e} ({found['head_share_of_flops']:.0%} in the head)",
         "speed here": f"{found['flops_per_second_measured'] / 1e9:.0f} GFLOP/s per worker (measured now)",
         "pretraining": f"about {found['pretraining_hours'] * 60:.1f} min with {workers} workers, plus other stages",
+        "on an H200": f"about {found['h200_hours']:.2g} h at {found['h200_assumes']}",
         "disk": f"about {found['disk_gigabytes']:.2f} GB",
     }
     for name, value in rows.items():
@@ -167,12 +186,15 @@ def _print_plan(found: dict[str, Any], workers: int) -> None:
         share = found["coverage_ceiling"].get(key)
         table.add_row(f"items of {key}", f"{count}" + (f", coverage ceiling {share:.0%}" if share is not None else ""))
     for claim in found["claims"]:
-        mde = claim["minimum_detectable_effect"]
+        mde, needed = claim["minimum_detectable_effect"], claim["seeds_needed"]
+        seeds = f"needs {needed} seeds" if needed else "needs more items, whatever the seeds"
         table.add_row(
             f"{claim['claim']} {claim['target']} {claim['metric']}",
-            f"asks for {claim['wanted']:g}; detects {'?' if mde is None else f'{mde:.3f}'} at 80 % power, assuming "
-            f"SD {claim['assumed_sd_between_seeds']:g} (seeds) and {claim['assumed_sd_between_items']:g} (items)",
+            f"asks for {claim['wanted']:g} and {seeds}; detects {'?' if mde is None else f'{mde:.3f}'} at 80 % power, "
+            f"by the {claim['basis']}",
         )
+    if found["confirmatory"]:
+        table.add_row("confirmatory", "is refused where it cannot detect what a benefit claims")
     console.print(table)
 
 

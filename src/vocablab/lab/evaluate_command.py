@@ -36,7 +36,9 @@ def evaluate_command(
     decoding: Annotated[
         str, typer.Option("--decoding", help="Separated by commas: free, sampled, banned, forced, counterfactual.")
     ] = "free",
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")] = 256,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", min=1, help="Longest answer. Default: 256, or half the context.")
+    ] = None,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Answers per item of `sampled`.")] = 4,
     temperature: Annotated[float, typer.Option("--temperature", help="Of `sampled`.")] = 0.7,
     text: Annotated[
@@ -60,15 +62,16 @@ def evaluate_command(
     from vocablab.base.data import data_directory
     from vocablab.evaluate.answering import Answering
     from vocablab.lab.devices import chosen_device
-    from vocablab.lab.evaluations import evaluate_and_record, wanted
+    from vocablab.lab.evaluations import LONGEST, evaluate_and_record, wanted
     from vocablab.lab.models import checkpoints_of, model_source
 
     directory, where = data_directory(data), chosen_device(device)
-    answering = Answering(_split(decoding), max_new_tokens, temperature, samples)
+    answering = Answering(_split(decoding), max_new_tokens or LONGEST, temperature, samples)
     asked = wanted(_split(tasks), limit, shots, answering, text, _split(text_modes), directory)
     source = model_source(model, revision, directory)
     sources = checkpoints_of(source) if checkpoints else [source]
-    done = [evaluate_and_record(one, asked, directory, out, where, batch_size, _said) for one in sources]
+    shortens = max_new_tokens is None
+    done = [evaluate_and_record(one, asked, directory, out, where, batch_size, shortens, _said) for one in sources]
     if as_json:
         found = [{"model": e.source.name, "step": e.source.step, "out": str(e.directory), **e.report} for e in done]
         print(json.dumps(found if checkpoints else found[0]))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from vocablab.tasks.natural_text import TEXT_TASK
 
 REPORT = "scores.json"
 """The table as JSON, beside the scores."""
+LONGEST = 256
+"""Tokens of an answer, at most, if the user says nothing: GSM8K's worked answers have up to 250 in GPT-2's."""
 HELD_OUT = "openstax/openstax-val.jsonl.zst"
 """Documents of the task text if the user names none, in the data directory."""
 
@@ -81,8 +83,9 @@ def _documents(text: Path | None, data: Path | None, limit: int | None) -> tuple
 
 
 def evaluate_and_record(
-    source: Source, asked: Asked, data: Path | None, out: Path | None, device: str, batch_size: int, progress: Progress
-) -> Evaluated:
+    source: Source, asked: Asked, data: Path | None, out: Path | None, device: str, batch_size: int, shortens: bool,
+    progress: Progress,
+) -> Evaluated:  # fmt: skip
     """Ask a model, or find that it was asked the same before.
 
     Args:
@@ -92,6 +95,7 @@ def evaluate_and_record(
         out: where the scores go; None for a directory of its own beside the model.
         device: where the model goes.
         batch_size: prompts at a time.
+        shortens: whether answers may be shortened to half the context, so that a prompt has room.
         progress: how it goes.
     """
     identity = {
@@ -103,18 +107,23 @@ def evaluate_and_record(
         "texts": hashlib.sha256(repr(asked.texts).encode("utf-8", "surrogatepass")).hexdigest(),
         "text_modes": list(asked.text_modes),
         "forced_prefix": asked.forced_prefix,
+        "shortens": shortens,
         "extractor": EXTRACTOR_VERSION,
     }
     directory = source.place(out, fingerprint(identity)[:8])
 
     def work(partial: Path) -> dict[str, Any]:
         loaded = source.load(device)
-        scores = evaluate(loaded, asked, data, source.name, progress, batch_size)
+        longest = asked.answering.max_new_tokens
+        if shortens:
+            longest = min(longest, loaded.context // 2)
+        fitting = replace(asked, answering=replace(asked.answering, max_new_tokens=longest))
+        scores = evaluate(loaded, fitting, data, source.name, progress, batch_size)
         if not scores.rows:
             raise UserError(f"{source.name} has no fact tokens, and nothing else was asked: there is nothing to score.")
         write_rows(scores.rows, partial / "scores.parquet")
         table = score_table(pq.read_table(partial / "scores.parquet"))
-        notes = _notes(scores.counts, asked, bool(known_facts(loaded)[1]), bool(loaded.codec.vocabulary.added))
+        notes = _notes(scores.counts, fitting, bool(known_facts(loaded)[1]), bool(loaded.codec.vocabulary.added))
         write_json_atomically(partial / REPORT, {"table": table, "notes": notes, "counts": scores.counts})
         return scores.counts
 
@@ -128,6 +137,8 @@ def evaluate_and_record(
 def _notes(counts: dict[str, Any], asked: Asked, facts: bool, added: bool) -> list[str]:
     """What a reader must know beside the table."""
     notes = []
+    if asked.answering.max_new_tokens < LONGEST and counts["answers"]:
+        notes.append(f"Answers had at most {asked.answering.max_new_tokens} tokens.")
     if counts["prompts_cut"]:
         notes.append(
             f"{counts['prompts_cut']} of {counts['answers']} prompts were cut from the left: the context has no room "

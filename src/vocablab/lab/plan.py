@@ -1,6 +1,5 @@
 """What a study would do, before it does it: runs, FLOPs, time, disk, coverage ceiling, detectable effect."""
 
-import math
 import os
 import time
 from dataclasses import replace
@@ -8,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy import stats
 
 from vocablab.analysis.claims import Benefit, Claim, NoHarm
-from vocablab.base.errors import UserError
+from vocablab.analysis.scores import StudyFiles, pair, read_study
+from vocablab.analysis.statistics import Estimate, Variance, estimate
+from vocablab.analysis.verdict import ALPHA, FEWEST_SEEDS
+from vocablab.base.errors import RunError, UserError
 from vocablab.lab.stages import STAGES
-from vocablab.lab.study import Study
+from vocablab.lab.study import Arm, Study
 from vocablab.model.network import ModelConfig
 from vocablab.pretrain.next_token import NextToken
 from vocablab.training.precision import autocast, resolved
+from vocablab.training.throughput import PEAK_BFLOAT16
 from vocablab.vocab.vocabulary import padded
 
 ASSUMED = {"acc": (0.03, 0.5), "acc_flexible": (0.03, 0.5), "acc_norm": (0.01, 0.4)}
@@ -27,37 +29,89 @@ ASSUMED_BITS = (0.01, 0.2)
 TYPICAL_TOKENS_PER_BYTE = 0.28
 """For a rough plan only: about 3.6 bytes per token for GPT-2's vocabulary on English text."""
 PROBE_SECONDS = 1.0
+ACCELERATOR = "H200"
+UTILISATION = 0.4
+"""Share of the accelerator's peak that training is assumed to reach; stated beside every hour it leads to."""
 
 
-def plan(study: Study, data: Path | None, device: str, jobs: int) -> dict[str, Any]:
-    """Everything `vocablab plan` prints, as JSON values."""
+def plan(study: Study, data: Path | None, device: str, jobs: int, pilot: Path | None = None) -> dict[str, Any]:
+    """Everything `vocablab plan` prints, as JSON values.
+
+    Args:
+        study: what would run.
+        data: the data directory, or None.
+        device: where it would run; a short probe measures its speed.
+        jobs: workers at a time.
+        pilot: a finished study with the same claims, whose variances replace the assumed ones.
+    """
+    found = designed(study, data, pilot)
     recipe = study.arm(study.control).recipe
-    size = padded(recipe.base_vocabulary.expected_size + max(len(arm.intervention.tokens()) for arm in study.arms))
-    flops = recipe.model.flops_per_token(size)
-    tokens = recipe.pretrain.budget.tokens(TYPICAL_TOKENS_PER_BYTE, sum(flops.values()))
-    runs = len(study.arms) * len(study.seeds)
-    total = sum(flops.values()) * tokens
-    rate = measured_flops_per_second(recipe.model, size, device, recipe.pretrain.precision)
-    parameters = recipe.model.parameters(size)
+    rate = measured_flops_per_second(recipe.model, found["padded_vocabulary"], device, recipe.pretrain.precision)
+    return found | {
+        "flops_per_second_measured": rate,
+        "pretraining_hours": found["flops_of_all_runs"] / rate / max(1, jobs) / 3600,
+    }
+
+
+def designed(study: Study, data: Path | None, pilot: Path | None = None) -> dict[str, Any]:
+    """The part of the plan that is the same on every machine: what `study.json` keeps.
+
+    Raises:
+        UserError: if the pilot cannot tell the variance of a claim.
+    """
+    size = padded_vocabulary(study)
+    control = study.arm(study.control)
+    flops = control.recipe.model.flops_per_token(size)
+    tokens = {arm.name: _tokens(arm, size) for arm in study.arms}
+    per_arm = {arm.name: tokens[arm.name] * _flops_per_token(arm, size) for arm in study.arms}
+    total = sum(per_arm.values()) * len(study.seeds)
+    parameters = control.recipe.model.parameters(size)
     items, coverage = _coverage(study, data)
     return {
         "study": study.name,
         "arms": [arm.name for arm in study.arms],
         "seeds": list(study.seeds),
         "stages": list(STAGES),
-        "runs": runs,
+        "runs": len(study.arms) * len(study.seeds),
+        "confirmatory": study.confirmatory,
+        "padded_vocabulary": size,
         "parameters": parameters,
-        "tokens_per_run": tokens,
-        "flops_per_run": total,
+        "tokens_per_run": tokens[control.name],
+        "flops_per_run": per_arm[control.name],
+        "flops_of_all_runs": total,
         "head_share_of_flops": flops["head"] / sum(flops.values()),
-        "flops_per_second_measured": rate,
-        "pretraining_hours": total * runs / rate / max(1, jobs) / 3600,
-        # Weights twice (raw and fine-tuned and exported: three float32 copies) plus tokens at two bytes.
-        "disk_gigabytes": runs * (3 * 4 * parameters + 2 * tokens) / 1e9,
+        "h200_hours": accelerator_hours(total),
+        "h200_assumes": assumed_speed(),
+        # Weights three times (raw, exported and fine-tuned, all float32) plus tokens at two bytes.
+        "disk_gigabytes": len(study.seeds) * sum(12 * parameters + 2 * n for n in tokens.values()) / 1e9,
         "items": items,
         "coverage_ceiling": coverage,
-        "claims": [_detectable(claim, len(study.seeds), items) for claim in study.primary],
+        "claims": [detectable(claim, study, items, pilot) for claim in study.primary],
     }
+
+
+def accelerator_hours(flops: float) -> float:
+    """Hours of one H200 for so many training FLOPs, at the stated utilisation."""
+    return flops / (PEAK_BFLOAT16[ACCELERATOR] * UTILISATION) / 3600
+
+
+def assumed_speed() -> str:
+    """What `accelerator_hours` assumes, in words."""
+    return f"{PEAK_BFLOAT16[ACCELERATOR] / 1e12:.0f} TFLOP/s dense bfloat16 (data sheet) x {UTILISATION:g} (assumed)"
+
+
+def padded_vocabulary(study: Study) -> int:
+    """Rows of every arm's vocabulary, before it is made."""
+    base = study.arm(study.control).recipe.base_vocabulary.expected_size
+    return padded(base + max(len(arm.intervention.tokens()) for arm in study.arms))
+
+
+def _flops_per_token(arm: Arm, rows: int) -> float:
+    return sum(arm.recipe.model.flops_per_token(rows).values())
+
+
+def _tokens(arm: Arm, rows: int) -> int:
+    return arm.recipe.pretrain.budget.tokens(TYPICAL_TOKENS_PER_BYTE, _flops_per_token(arm, rows))
 
 
 def measured_flops_per_second(config: ModelConfig, padded_vocabulary: int, device: str, precision: str) -> float:
@@ -105,25 +159,92 @@ def _coverage(study: Study, data: Path | None) -> tuple[dict[str, int], dict[str
     return items, {key: covered[key] / items[key] for key in covered}
 
 
-def _detectable(claim: Claim, seeds: int, items: dict[str, int]) -> dict[str, Any]:
-    """Minimum detectable effect at 80 % power, two-sided 5 %, under the stated assumptions."""
+def detectable(claim: Claim, study: Study, items: dict[str, int], pilot: Path | None = None) -> dict[str, Any]:
+    """Minimum detectable effect of `claim` at 80 % power, and the seeds at which it reaches what is claimed.
+
+    Tested as the verdict tests: 5 % shared by the primary claims, a benefit from both sides, a harm from one.
+    """
     number = sum(n for key, n in items.items() if key == claim.target or key.startswith(claim.target + "."))
-    between, within = ASSUMED.get(claim.metric, ASSUMED_BITS)
     wanted = claim.delta if isinstance(claim, Benefit) else claim.margin if isinstance(claim, NoHarm) else 0.0
-    mde = None
-    if seeds > 1 and number:
-        error = math.sqrt(between**2 / seeds + within**2 / number)
-        mde = float((stats.t.ppf(0.975, seeds - 1) + stats.t.ppf(0.8, seeds - 1)) * error)
-    return {
+    alpha, sides = ALPHA / len(study.primary), 2 if isinstance(claim, Benefit) else 1
+    seeds = len(study.seeds)
+    between, within = ASSUMED.get(claim.metric, ASSUMED_BITS)
+    found: dict[str, Any] = {
         "claim": type(claim).__name__,
         "target": claim.target,
         "metric": claim.metric,
         "wanted": wanted,
         "items": number,
-        "minimum_detectable_effect": mde,
-        "assumed_sd_between_seeds": between,
-        "assumed_sd_between_items": within,
+        "minimum_detectable_effect": None,
+        "seeds_needed": None,
     }
+    if pilot is not None:
+        basis = _of_pilot(pilot, claim, number)
+        parts = basis.variance
+        found["variance"] = {"seed": parts.seed, "item": parts.item, "residual": parts.residual}
+        found["basis"] = f"variance of the pilot {pilot} ({basis.n_seeds} seeds x {basis.n_clusters} clusters)"
+    else:
+        basis = _of_assumptions(between, within, max(1, number))
+        found |= {"assumed_sd_between_seeds": between, "assumed_sd_between_items": within}
+        found["basis"] = f"assumed SD {between:g} between seeds and {within:g} between items"
+    if seeds > 1 and number:
+        found["minimum_detectable_effect"] = _with_seeds(basis, seeds).mde(alpha, sides=sides)
+        needed = basis.seeds_needed(wanted, alpha, sides=sides) if wanted > 0 else None
+        found["seeds_needed"] = None if needed is None else max(needed, FEWEST_SEEDS)
+    return found
+
+
+def _with_seeds(basis: Estimate, seeds: int) -> Estimate:
+    """The estimate that so many seeds on the same items would give, its error as `basis` implies."""
+    variance = basis.variance
+    error = max(variance.of_mean(seeds) ** 0.5, basis.floor)
+    return replace(basis, standard_error=error, degrees_of_freedom=variance.degrees_of_freedom(seeds))
+
+
+def _of_assumptions(between: float, within: float, items: int) -> Estimate:
+    variance = Variance(between**2, within**2, 0.0, 2, items)
+    return Estimate(0.0, 0.0, 1.0, 0.0, 0.0, 2, items, items, (), 1.0, variance, 0.0)
+
+
+def _of_pilot(pilot: Path, claim: Claim, items: int) -> Estimate:
+    """Treatment minus control of a pilot on the claim's measure, as if asked `items` items."""
+    study = read_study(pilot)
+    found = _pilot_estimate(pilot, study, claim)
+    if found.n_seeds < 2:
+        raise UserError(f"--pilot {pilot}: one seed cannot tell the variance between seeds; two are the least.")
+    # Clusters grow with items: a larger evaluation has more sources of the same size.
+    clusters = max(2, round(found.n_clusters * items / found.n_items)) if items else found.n_clusters
+    return replace(found, variance=replace(found.variance, n_items=clusters))
+
+
+def _pilot_estimate(pilot: Path, study: StudyFiles, claim: Claim) -> Estimate:
+    try:
+        paired = pair(study, study.treatment, study.control, claim.target, claim.metric)
+    except RunError as error:
+        raise UserError(f"--pilot {pilot}: {error}") from None
+    if paired is None:
+        raise UserError(f"--pilot {pilot}: it has no scores for {claim.metric} on {claim.target}.")
+    return estimate(paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights)
+
+
+def require_detectable(study: Study, planned: dict[str, Any]) -> None:
+    """Refuse a confirmatory study whose plan cannot detect what it claims.
+
+    Raises:
+        UserError: naming the claim, its MDE, its delta and the seeds that would do.
+    """
+    for claim in planned["claims"]:
+        mde = claim["minimum_detectable_effect"]
+        if claim["claim"] != Benefit.__name__ or (mde is not None and mde <= claim["wanted"]):
+            continue
+        needed = claim["seeds_needed"]
+        remedy = f"about {needed} seeds would do" if needed else "no number of seeds would do: ask more items"
+        reached = "nothing" if mde is None else f"{mde:.3g} at the least"
+        raise UserError(
+            f"study {study.name} is confirmatory, but its {len(study.seeds)} seeds detect {reached} for "
+            f"{claim['metric']} on {claim['target']} (80 % power; {claim['basis']}), and its delta is "
+            f"{claim['wanted']:g}; {remedy}."
+        )
 
 
 def default_jobs(device: str) -> int:

@@ -12,6 +12,8 @@ from vocablab.base.files import exclusive, read_json, write_json_atomically
 from vocablab.lab.catalog import Chosen
 from vocablab.lab.display import Display
 from vocablab.lab.engine import Job, make_shared, run_jobs
+from vocablab.lab.plan import designed, require_detectable
+from vocablab.lab.registration import COUNTED_AS, edits, has_records, registered
 from vocablab.lab.stages import STAGES, Place, identities, is_done
 from vocablab.lab.study import Study
 
@@ -51,14 +53,31 @@ def selected_jobs(study: Study, arm: str | None, seed: int | None, stage: str | 
     ]
 
 
-def run_study(chosen: Chosen, place: Place, jobs: list[Job], workers: int, *, quiet: bool) -> Outcome:
-    """Run what is missing of `jobs`, then write the report if there are scores."""
+def run_study(
+    chosen: Chosen, place: Place, jobs: list[Job], workers: int, *, quiet: bool, pilot: Path | None = None
+) -> Outcome:
+    """Run what is missing of `jobs`, then write the report if there are scores.
+
+    Args:
+        chosen: the study.
+        place: where and how it runs.
+        jobs: the runs that are wanted.
+        workers: how many at a time.
+        quiet: whether to say nothing on the way.
+        pilot: a finished study whose variances the plan uses, instead of assumed ones.
+
+    Raises:
+        UserError: before anything runs, if a confirmatory study cannot detect what it claims.
+    """
     started = time.monotonic()
     study, directory = chosen.study, place.study(chosen.study)
     with exclusive(directory / ".lock"):
         # A refused run must not touch the study's file: so the records are looked at first.
         missing = [job for job in jobs if not _covered(study, place, job)]
-        write_study_file(chosen, directory)
+        planned = planned_once(chosen, place, pilot)
+        if study.confirmatory and not chosen.overrides:
+            require_detectable(study, planned)
+        write_study_file(chosen, directory, planned)
         stages = 0
         if missing:
             make_shared(study, chosen.source, place)
@@ -80,18 +99,27 @@ def _covered(study: Study, place: Place, job: Job) -> bool:
     return all(is_done(place.stage(study, job.arm, job.seed, stage), known[stage]) for stage in stages)
 
 
-def write_study_file(chosen: Chosen, directory: Path) -> None:
-    """Write `study.json`, from which the report is built; claims edited after the first run are said to be so."""
-    study = chosen.study
-    claims = [to_json(claim) for claim in study.primary]
+def planned_once(chosen: Chosen, place: Place, pilot: Path | None = None) -> dict[str, Any]:
+    """The plan with which the study started: what it promised to detect does not change while it runs.
+
+    Times are left out, since they say something about a machine, and the report is to be the same on every one.
+    """
+    directory = place.study(chosen.study)
+    if has_records(directory) and (directory / STUDY_FILE).exists():
+        stored: dict[str, Any] | None = read_json(directory / STUDY_FILE, "the study's file").get("plan")
+        if stored is not None:
+            return stored
+    return designed(chosen.study, place.data, pilot)
+
+
+def write_study_file(chosen: Chosen, directory: Path, planned: dict[str, Any] | None = None) -> None:
+    """Write `study.json`, from which the report is built; what was edited after the first run is said in words."""
+    study, path = chosen.study, directory / STUDY_FILE
     notes = [f"overrides were used ({', '.join(chosen.overrides)})"] if chosen.overrides else []
-    registered = claims
-    if (directory / STUDY_FILE).exists():
-        registered = read_json(directory / STUDY_FILE, "the study's file")["registered_claims"]
-        if registered != claims and has_scores(directory):
-            notes.append("the claims were edited after the first run")
-        elif registered != claims:
-            registered = claims
+    registration = registered(study, directory, read_json(path, "the study's file") if path.exists() else None)
+    changed = edits(study, registration, directory)
+    if changed:
+        notes.append(f"the study was edited after its first run: {', '.join(changed)}")
     value: dict[str, Any] = {
         "name": study.name,
         "title": chosen.docstring.split("\n")[0],
@@ -101,9 +129,11 @@ def write_study_file(chosen: Chosen, directory: Path) -> None:
         "treatment": study.treatment,
         "arms": [{"name": arm.name, "description": arm.description} for arm in study.arms],
         "seeds": list(study.seeds),
-        "claims": claims,
-        "registered_claims": registered,
+        "claims": [to_json(claim) for claim in study.primary],
+        "registered_claims": registration["promised"]["claims"],
+        COUNTED_AS: registration,
         "exploratory": "; ".join(notes) or None,
+        "plan": planned,
         "study": to_json(study),
     }
-    write_json_atomically(directory / STUDY_FILE, value)
+    write_json_atomically(path, value)

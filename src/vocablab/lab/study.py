@@ -1,6 +1,6 @@
 """What a study is: arms x seeds, claims, and the recipe that every arm shares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vocablab.analysis.claims import Claim
 from vocablab.base.errors import UserError
@@ -10,8 +10,10 @@ from vocablab.model.modern import ModernConfig
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.task import Task
+from vocablab.training.budget import Budget, Flops, SourceBytes
 from vocablab.vocab.base_vocabulary import BaseVocabulary
 from vocablab.vocab.intervention import Intervention
+from vocablab.vocab.vocabulary import padded
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class Arm:
     """What is changed."""
     description: str = ""
     """One phrase for the report."""
+    seed_offset: int = 0
+    """Added to the seed of initialisation and fine-tuning, never to that of the documents, which all arms share. An
+    arm that differs from another in nothing else differs from it by chance alone (study `aa-null`). It is identity
+    through the seed that a stage's record holds, so an offset of 0 leaves every fingerprint as it was."""
+
+    def drawn_seed(self, seed: int) -> int:
+        """The seed that initialisation and fine-tuning draw from in the run `seed` of this arm."""
+        return seed + self.seed_offset
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,9 @@ class Study:
     """Name of the arm the claims are about."""
     primary: tuple[Claim, ...]
     """One to three claims, fixed before the first run."""
+    confirmatory: bool = False
+    """Whether the study is refused where its plan cannot detect the delta of a primary `Benefit` at 80 % power. Where
+    and whether it may start, not what it finds: no stage's fingerprint holds it."""
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -105,3 +118,66 @@ class Study:
             if arm.name == name:
                 return arm
         raise UserError(f"study {self.name} has no arm '{name}'; it has {[arm.name for arm in self.arms]}.")
+
+
+def equal_flops(arm: Arm, like: Arm, tokens_per_byte: float | None = None) -> Arm:
+    """`arm` with the training FLOPs of `like`: a baseline that the same compute buys.
+
+    Args:
+        arm: what is trained.
+        like: whose pretraining FLOPs it gets, the head's share included.
+        tokens_per_byte: of `like`'s shard; needed where its budget is in source bytes, because how many tokens those
+            are depends on its vocabulary. `train.tokens` / `train.raw_bytes` in the record of its stage `prepare`.
+
+    Raises:
+        UserError: if `like`'s budget is in source bytes and nothing says how many tokens they are.
+    """
+    flops = _flops_per_token(arm, like)
+    budget = Flops(flops * _tokens(like, tokens_per_byte, flops))
+    return _with_budget(arm, budget, f"{arm.name}_equal_flops", f"with as many FLOPs as {like.name}")
+
+
+def equal_bytes(arm: Arm, like: Arm, tokens_per_byte: float | None = None) -> Arm:
+    """`arm` with as many source bytes as `like` reads: a baseline that saw the same text.
+
+    Args:
+        arm: what is trained.
+        like: whose amount of text it gets.
+        tokens_per_byte: of `like`'s shard; needed where its budget is in tokens or FLOPs.
+
+    Raises:
+        UserError: if `like`'s budget is in another unit and nothing says how many bytes it is.
+    """
+    budget = like.recipe.pretrain.budget
+    if not isinstance(budget, SourceBytes):
+        density = _stated(tokens_per_byte, like)
+        budget = SourceBytes(budget.tokens(density, _flops_per_token(arm, like)) / density)
+    return _with_budget(arm, budget, f"{arm.name}_equal_bytes", f"with as many source bytes as {like.name}")
+
+
+def _tokens(like: Arm, tokens_per_byte: float | None, flops_per_token: float) -> int:
+    budget = like.recipe.pretrain.budget
+    # Only a budget in bytes asks for the density; the number given for the others is never looked at.
+    density = _stated(tokens_per_byte, like) if isinstance(budget, SourceBytes) else 1.0
+    return budget.tokens(density, flops_per_token)
+
+
+def _stated(tokens_per_byte: float | None, like: Arm) -> float:
+    if tokens_per_byte is None or not tokens_per_byte > 0:
+        raise UserError(
+            f"the budget of arm {like.name} is in {type(like.recipe.pretrain.budget).__name__}: give tokens_per_byte, "
+            "as the record of its stage prepare has it (train.tokens / train.raw_bytes)."
+        )
+    return tokens_per_byte
+
+
+def _flops_per_token(arm: Arm, like: Arm) -> float:
+    """Of `like`'s network, with the rows that a study of the two arms pads to."""
+    added = max(len(one.intervention.tokens()) for one in (arm, like))
+    return sum(like.recipe.model.flops_per_token(padded(like.recipe.base_vocabulary.expected_size + added)).values())
+
+
+def _with_budget(arm: Arm, budget: Budget, name: str, description: str) -> Arm:
+    pretrain = replace(arm.recipe.pretrain, budget=budget)
+    said = f"{arm.description}, {description}" if arm.description else description
+    return replace(arm, name=name, recipe=replace(arm.recipe, pretrain=pretrain), description=said)

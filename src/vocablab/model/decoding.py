@@ -37,6 +37,10 @@ PROMPT_TOKENS = 8192
 """Tokens of prompts that are read in one pass, about."""
 MEMORY = 0.8
 """Weight of the past in a row's running share of right guesses."""
+MOST_MEMORY = 2 << 30
+"""Bytes that keys and values may take on a CPU: 64 texts of 450 tokens for GPT-2 small."""
+MOST_MEMORY_GPU = 16 << 30
+"""The same on a GPU."""
 START = 64
 """Positions of a new cache beyond the longest prompt; it doubles when it is full."""
 
@@ -143,7 +147,7 @@ class Decoder:
         found: dict[int, Answer] = {}
         # Long prompts first: what is left at the end is short and ends early.
         waiting = sorted(range(len(requests)), key=lambda i: len(requests[i].ids))
-        memory = KeyValues(min(slots, len(requests)))
+        memory = KeyValues(self._rows(requests, slots))
         rows: list[_Row] = []
         while waiting or rows:
             free = memory.rows - len(rows)
@@ -156,6 +160,12 @@ class Decoder:
                 self._pass(memory, rows)
             self._take_ended(memory, rows, found)
         return [found[i] for i in range(len(requests))]
+
+    def _rows(self, requests: Sequence[Request], slots: int) -> int:
+        """How many texts are under way: no more than their keys and values have room for."""
+        longest = max((len(request.ids) + request.max_new_tokens for request in requests), default=1)
+        most = MOST_MEMORY if self._device.type == "cpu" else MOST_MEMORY_GPU
+        return max(1, min(slots, len(requests), most // (longest * self._reader.position_bytes)))
 
     def _require_room(self, request: Request) -> None:
         if not request.ids:

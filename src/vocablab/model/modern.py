@@ -60,6 +60,10 @@ class ModernConfig(ModelConfig):
         return self.n_embd // self.n_head if self.head_width is None else self.head_width
 
     @property
+    def key_width(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
     def mlp_hidden(self) -> int:
         """M."""
         return -(-8 * self.n_embd // (3 * 64)) * 64 if self.mlp_width is None else self.mlp_width

@@ -31,6 +31,11 @@ class ModelConfig(ABC):
     n_positions: int
     """Longest context in tokens."""
 
+    @property
+    def key_width(self) -> int:
+        """Width of a position's keys in a block, all heads together; its values have the same."""
+        return self.n_embd
+
     @abstractmethod
     def network(self, padded_vocabulary: int) -> "Network":
         """The network with parameters that are not yet set."""

@@ -25,6 +25,8 @@ class Reader(ABC):
     """Where it is."""
     dtype: torch.dtype
     """Type of its weights."""
+    position_bytes: int
+    """Bytes of the keys and values of one position of one text."""
 
     @abstractmethod
     def states(
@@ -59,6 +61,8 @@ class NetworkReader(Reader):
         with torch.no_grad():
             self._rows_in, self._rows_out = (table.detach() for table in network.tables())
         self.vocabulary, self.device, self.dtype = len(self._rows_out), self._rows_out.device, self._rows_out.dtype
+        config = network.config
+        self.position_bytes = 2 * config.n_layer * config.key_width * self.dtype.itemsize
 
     def states(
         self, ids_BT: Tensor, positions_BT: Tensor, mask_B1TS: Tensor, memory: KeyValues | None = None
@@ -79,6 +83,11 @@ class TransformersReader(Reader):
         self.context = context or int(model.config.max_position_embeddings)
         self.vocabulary = int(self._head.weight.shape[0])
         self.device, self.dtype = model.device, model.dtype
+        config = model.config
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        keys = getattr(config, "num_key_value_heads", None) or heads
+        self.position_bytes = 2 * config.num_hidden_layers * keys * width * self.dtype.itemsize
 
     def states(
         self, ids_BT: Tensor, positions_BT: Tensor, mask_B1TS: Tensor, memory: KeyValues | None = None

@@ -67,6 +67,9 @@ def _cpu() -> Study:
             (GSM8K(limit=40, train_limit=1500), HellaSwag(limit=100), Arithmetic()),
             text_documents=40,
             max_new_tokens=120,
+            decodings=("free", "banned", "forced", "counterfactual"),
+            text_modes=("native", "plain", "outside"),
+            forced_prefix=True,
             during_pretraining=(HellaSwag(limit=50),),
         ),
     )
@@ -104,6 +107,9 @@ def _full() -> Study:
             (GSM8K(), HellaSwag(), Arithmetic()),
             text_documents=200,
             max_new_tokens=256,
+            decodings=("free", "banned", "forced", "counterfactual"),
+            text_modes=("native", "plain", "outside"),
+            forced_prefix=True,
             during_pretraining=(HellaSwag(limit=1000),),
         ),
     )

@@ -36,7 +36,14 @@ def study() -> Study:
             SourceBytes(1_200_000), batch_size=16, optimizer=AdamW(2e-3), schedule=Cosine(20), max_epochs=1.0
         ),
         sft=SupervisedFineTuning(epochs=30, batch_size=16, learning_rate=1e-3),
-        evaluate=Evaluation((Arithmetic(),), text_documents=100, max_new_tokens=24),
+        evaluate=Evaluation(
+            (Arithmetic(),),
+            text_documents=100,
+            max_new_tokens=24,
+            decodings=("free", "banned", "forced", "counterfactual"),
+            text_modes=("native", "plain", "outside"),
+            forced_prefix=True,
+        ),
     )
     control = Arm("control", recipe, NoChange(), "plain text, no tokens")
     facts = FactTokens()

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
   const styleOf = Object.fromEntries(data.arms.map((arm) => [arm.name, arm]));
-  const shares = new Set(["acc", "acc_flexible", "acc_norm"]);
+  const shares = new Set(data.shares);
   const ink = "#1b2330", soft = "#566072", line = "#e3e7ee";
   const font = { family: 'system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif', size: 13, color: ink };
   const config = { responsive: true, displayModeBar: false };
@@ -91,6 +91,95 @@
     }
   }
 
+  // Contrasts as a forest: a band per measure with its name above, so that long names cost no width.
+  function forest(parent, title, rows, styleFor, seriesOf, axisTitle) {
+    const measures = [...new Set(rows.map((row) => row.target + "\n" + row.metric))];
+    const series = [...new Set(rows.map(seriesOf))];
+    const share = shares.has(rows[0].metric), scale = share ? 100 : 1, digits = share ? 2 : 4;
+    const unit = share ? "points" : "bits per byte", step = 17, head = 26, pad = 10;
+    const band = head + step * series.length + pad, height = band * measures.length;
+    const width = parent.clientWidth || window.innerWidth, most = Math.max(24, Math.floor(width / 7.2));
+    const shorten = (name) => (name.length > most ? name.slice(0, most - 1) + "…" : name);
+    const plot = panel(parent, title, unit, height + 100);
+    const notes = [], shapes = [{ type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", layer: "below",
+      line: { color: "#8a93a3", width: 1.5 } }];
+    measures.forEach((measure, index) => {
+      const [target, metric] = measure.split("\n"), top = height - index * band;
+      const claimed = rows.some((row) => row.claimed && row.target === target && row.metric === metric);
+      notes.push({ x: 0, xref: "paper", xanchor: "left", y: top - 2, yanchor: "top", showarrow: false, align: "left",
+        bgcolor: "rgba(255,255,255,0.85)", borderpad: 1,
+        text: (claimed ? "<b>" : "") + plain(shorten(`${target} · ${metric}`)) + (claimed ? "</b>" : ""),
+        font: { size: 12, color: claimed ? ink : soft } });
+      if (index) shapes.push({ type: "line", x0: 0, x1: 1, xref: "paper", y0: top + 2, y1: top + 2, layer: "below",
+        line: { color: line, width: 1 } });
+    });
+    const traces = series.map((name, place) => {
+      const mine = rows.filter((row) => seriesOf(row) === name && row.direction), style = styleFor(name);
+      const centre = mine.map((row) => row.direction * row.effect * scale);
+      const half = mine.map((row) => (row.high === null ? 0 : (row.high - row.effect) * scale));
+      const y = mine.map((row) => height - measures.indexOf(row.target + "\n" + row.metric) * band - head - step * (place + 0.5));
+      return { x: centre, y, mode: "markers", name: plain(name), marker: { symbol: style.symbol, size: 9, color: style.color },
+        error_x: { type: "data", array: half, color: style.color, thickness: 1.8, width: 4 },
+        text: mine.map((row, i) => `${plain(row.target)} · ${plain(row.metric)}<br>${plain(row.arm)} minus ${plain(row.against)}: ` +
+          `${centre[i] > 0 ? "+" : ""}${centre[i].toFixed(digits)} ${unit}<br>95 % interval ` +
+          `${(centre[i] - half[i]).toFixed(digits)} to ${(centre[i] + half[i]).toFixed(digits)}`),
+        hovertemplate: "%{text}<extra></extra>" };
+    });
+    waiting.push([plot, traces, layout({ shapes, annotations: notes, showlegend: true,
+      xaxis: axis({ title: { text: axisTitle + ", " + unit, font: { size: 12.5, color: soft } } }),
+      yaxis: { visible: false, range: [0, height], fixedrange: true } }), config]);
+  }
+
+  // Ways to answer have a section of their own. Too many measures make a picture that nobody reads: then the usual metrics stand for the rest.
+  const elsewhere = /:(.*:)?(banned|forced|counterfactual|sampled|plain|outside)(\.|$)/;
+  const usual = new Set(["acc", "acc_norm", "bits_per_byte", "gold_bits_per_byte"]);
+  function forests(id, all, styleFor, seriesOf, axisTitle, none) {
+    const parent = grid(id), judged = all.filter((row) => row.direction && row.metric !== "margin_bits" &&
+      (row.claimed || !elsewhere.test(row.target)));
+    if (!judged.length) { if (none) empty(parent, none); return; }
+    for (const [title, wanted] of [["Shares of items", (m) => shares.has(m)], ["Bits per byte", (m) => !shares.has(m)]]) {
+      let rows = judged.filter((row) => wanted(row.metric));
+      const count = new Set(rows.map((row) => row.target + row.metric)).size;
+      if (count > 16) rows = rows.filter((row) => usual.has(row.metric) || row.claimed);
+      if (rows.length) forest(parent, title, rows, styleFor, seriesOf, axisTitle);
+    }
+  }
+
+  function drawForests() {
+    forests("forest-plots", data.effects, (arm) => styleOf[arm], (row) => row.arm, "improvement over control",
+      "No arm pairs with the control.");
+    forests("placebo-plots", data.placebos, (arm) => styleOf[arm], (row) => row.against, "improvement over the placebo", "");
+  }
+
+  function drawExposure() {
+    const parent = grid("exposure-plots"), groups = new Map();
+    for (const token of data.tokens) {
+      for (const gain of token.gains) {
+        const key = gain.task + "\n" + gain.metric;
+        if (!groups.has(key)) groups.set(key, []);
+        groups.get(key).push({ token: token.token, exposures: token.exposures, ...gain });
+      }
+    }
+    const colors = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9"];
+    const symbols = ["circle", "diamond", "square", "triangle-up", "cross", "star"];
+    for (const [key, points] of groups) {
+      const [task, metric] = key.split("\n"), scale = shares.has(metric) ? 100 : 1;
+      const unit = shares.has(metric) ? "points" : "bits per byte", splits = [...new Set(points.map((p) => p.split))];
+      const plot = panel(parent, `${metric} on ${task}`, "one point per token", 360);
+      const traces = splits.map((split, index) => {
+        const mine = points.filter((point) => point.split === split);
+        return { x: mine.map((p) => p.exposures), y: mine.map((p) => p.gain * scale), text: mine.map((p) => plain(p.token)),
+          mode: "markers", name: plain(split), marker: { size: 8, opacity: 0.8, color: colors[index % colors.length],
+            symbol: symbols[index % symbols.length] },
+          hovertemplate: `%{text}: %{x:.0f} exposures<br>%{y:+.4g} ${unit}<extra></extra>` };
+      });
+      const zero = { type: "line", x0: 0, x1: 1, xref: "paper", y0: 0, y1: 0, layer: "below", line: { color: "#8a93a3", width: 1.5 } };
+      waiting.push([plot, traces, layout({ shapes: [zero], showlegend: splits.length > 1,
+        xaxis: axis({ title: { text: "exposures in the training corpus", font: { size: 12.5, color: soft } }, rangemode: "tozero" }),
+        yaxis: axis({ title: { text: `gain, ${unit}`, font: { size: 12.5, color: soft } } }) }), config]);
+    }
+  }
+
   function legendKeys() {
     const seen = new Set();
     return (arm) => { const first = !seen.has(arm); seen.add(arm); return first; };
@@ -133,9 +222,10 @@
   function drawScores() {
     const parent = grid("score-plots");
     const groups = [["Shares of items", "per cent, 95 % Wilson interval", (m) => shares.has(m), 100, 2],
-      ["Bits per byte", "lower is better; small: each seed", (m) => !shares.has(m), 1, 4]];
+      ["Bits per byte", "lower is better; small: each seed", (m) => !shares.has(m) && m !== "margin_bits", 1, 4]];
     for (const [title, detail, wanted, scale, digits] of groups) {
-      const rows = data.scores.filter((row) => wanted(row.metric));
+      let rows = data.scores.filter((row) => wanted(row.metric) && !elsewhere.test(row.target));
+      if (rows.length > 16) rows = rows.filter((row) => usual.has(row.metric));
       if (!rows.length) continue;
       const plot = panel(parent, title, detail, 110 + 20 * rows.length * Math.max(2, data.arms.length));
       const labels = rows.map((row) => `${plain(row.target)}<br><span style="font-size:11px;color:${soft}">` +
@@ -163,7 +253,7 @@
   // What a browser test reads: plots drawn, errors, and whether the page is wider than its window.
   const root = document.documentElement, errors = [];
   window.addEventListener("error", (event) => { errors.push(event.message); root.dataset.errors = errors.join(" | "); });
-  for (const draw of [drawEffects, drawCurves, drawScores]) {
+  for (const draw of [drawEffects, drawForests, drawExposure, drawCurves, drawScores]) {
     try { draw(); } catch (error) { errors.push(draw.name + ": " + error.message); }
   }
   for (const [plot, ...rest] of waiting) {
