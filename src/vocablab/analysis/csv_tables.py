@@ -15,10 +15,14 @@ _CONTRAST = (
 )  # fmt: skip
 
 
-def write_csv_tables(study_dir: Path) -> list[Path]:
+def write_csv_tables(study_dir: Path, report: dict[str, Any] | None = None) -> list[Path]:
     """Write ``effects``, ``scores``, ``per_seed``, ``gates`` and ``ledger`` as CSV into `study_dir`/tables.
 
     Rewritten in place, as the report is: they hold nothing that the records do not. Numbers have all their digits.
+
+    Args:
+        study_dir: the study's directory.
+        report: its report, if it is at hand (as built, or as read from `report.json`); None builds it.
 
     Returns:
         The paths written.
@@ -26,7 +30,7 @@ def write_csv_tables(study_dir: Path) -> list[Path]:
     Raises:
         UserError: if the study's description is missing or damaged, or nothing was scored yet.
     """
-    report = build_report(study_dir)
+    report = report or build_report(study_dir)
     tables = {
         "effects": _effects(report),
         "scores": _scores(report),

@@ -1,5 +1,6 @@
 """The same questions answered in several ways, and the same documents read in several ways, arm by arm."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,9 @@ def _mean(given: dict[int, Values]) -> dict[str, Any]:
     values = np.array([[given[seed][key][0] for key in keys] for seed in seeds])
     found = estimate(values, np.zeros_like(values), [given[seeds[0]][key][2] for key in keys])
     low, high = found.interval()
-    return {"mean": found.effect, "low": max(0.0, low), "high": min(1.0, high)}
+    # One seed and one item have no interval, and NaN must not be cut to 0.
+    known = math.isfinite(low)
+    return {"mean": found.effect, "low": max(0.0, low) if known else None, "high": min(1.0, high) if known else None}
 
 
 def _difference(given: dict[int, Values], free: dict[int, Values]) -> dict[str, Any] | None:

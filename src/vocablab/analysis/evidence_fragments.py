@@ -84,6 +84,10 @@ def exposure(report: dict[str, Any]) -> str:
     return "".join(parts)
 
 
+def _where(task: str, split: str) -> str:
+    return f"{task}.{split}" if split else task
+
+
 def _doses(report: dict[str, Any]) -> str:
     rows = [
         [
@@ -104,7 +108,7 @@ def _doses(report: dict[str, Any]) -> str:
 def _links(report: dict[str, Any]) -> str:
     rows = [
         [
-            measure(f"{row['task']}.{row['split']}", row["metric"]),
+            measure(_where(row["task"], row["split"]), row["metric"]),
             str(row["tokens"]),
             "–" if row["spearman"] is None else f"{row['spearman']:+.2f}",
         ]
@@ -122,14 +126,15 @@ def _tokens(report: dict[str, Any]) -> str:
         gains = {(g["task"], g["split"], g["metric"]): g for g in row["gains"]}
         cells = [_gain(gains.get(key)) for key in measures]
         rows.append([marked(row["token"]), f"{row['exposures']:,.0f}", *cells])
-    head = [measure(f"{task}.{split}", metric) for task, split, metric in measures]
+    head = [measure(_where(task, split), metric) for task, split, metric in measures]
     return table(["Token", "Exposures", *head], rows, name="tokens")
 
 
 def _gain(gain: dict[str, Any] | None) -> str:
     if gain is None:
         return '<span class="soft">–</span>'
-    return f"{number(gain['gain'], gain['metric'], signed=True)}<small>{gain['items']} items</small>"
+    counted = f"{gain['items']} item{'s' * (gain['items'] != 1)}"
+    return f"{number(gain['gain'], gain['metric'], signed=True)}<small>{counted}</small>"
 
 
 def treated(report: dict[str, Any]) -> str:
@@ -169,9 +174,8 @@ def _decodings(report: dict[str, Any]) -> str:
     groups: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in report["decodings"]:
         mode = row["way"].removesuffix(row["decoding"]).strip(":")
-        where = f"{row['task']}.{row['split']}" if row["split"] else row["task"]
         said = " · ".join(part for part in (mode, row["decoding"], row["metric"]) if part)
-        groups.setdefault((where, said), {})[row["arm"]] = row
+        groups.setdefault((_where(row["task"], row["split"]), said), {})[row["arm"]] = row
     rows = [[measure(*key), _items(arms), *(_share(arms.get(name)) for name in names)] for key, arms in groups.items()]
     head = ["Measure", "Items", *(chip(report, name) for name in names)]
     return table(head, rows, name="decodings")

@@ -36,12 +36,18 @@ def _recorded(study: StudyFiles) -> list[dict[str, Any]]:
         for stage, record in run.records.items():
             for gate in record.counts.get("gates") or []:
                 # A gate that does not say it passed has not passed.
-                passed = gate.get("passed") is True
+                passed, rule = gate.get("passed") is True, gate.get("rule")
+                rule = rule if rule is None or isinstance(rule, int) else str(rule)
                 rows.append(
-                    {"rule": gate.get("rule"), "name": str(gate.get("name", "unnamed")), "passed": passed}
+                    {"rule": rule, "name": str(gate.get("name", "unnamed")), "passed": passed}
                     | {"detail": str(gate.get("detail", "")), "arm": arm, "seed": seed, "stage": stage}
                 )
-    return sorted(rows, key=lambda row: (row["rule"] is None, row["rule"] or 0, row["name"]))
+    return sorted(rows, key=lambda row: (*_rule_order(row["rule"]), row["name"]))
+
+
+def _rule_order(rule: int | str | None) -> tuple[int, int, str]:
+    """Numbered rules, then named ones, then none."""
+    return (0, rule, "") if isinstance(rule, int) else (1, 0, rule) if rule else (2, 0, "")
 
 
 def _documents(study: StudyFiles) -> list[dict[str, Any]]:
@@ -97,7 +103,7 @@ def by_rule(gates: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rules: dict[Any, list[dict[str, Any]]] = {}
     for gate in gates:
         rules.setdefault(gate["rule"], []).append(gate)
-    ordered = sorted(rules.items(), key=lambda entry: (entry[0] is None, entry[0] or 0))
+    ordered = sorted(rules.items(), key=lambda entry: _rule_order(entry[0]))
     return [
         {"rule": rule, "gates": len(entries), "red": [gate for gate in entries if not gate["passed"]]}
         for rule, entries in ordered

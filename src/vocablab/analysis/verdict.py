@@ -92,9 +92,9 @@ def decide(
     elif n_seeds < FEWEST_SEEDS:
         word = PILOT
     elif isinstance(claim, Benefit):
-        word = _benefit(low, high, claim.delta)
+        word = benefit_word(low, high, claim.delta)
     else:
-        word = _no_harm(worst, least_worse, claim.margin)
+        word = no_harm_word(worst, least_worse, claim.margin)
     numbers = _numbers(claim, estimate, (low, high), 1 - alpha)
     if isinstance(claim, NoHarm):
         numbers += f"; with {100 * (1 - alpha):.4g} % confidence the worsening is at most {_amount(claim, worst)}"
@@ -116,7 +116,7 @@ def decide(
     )
 
 
-def _benefit(low: float, high: float, delta: float) -> str:
+def benefit_word(low: float, high: float, delta: float) -> str:
     if low >= delta and low > 0:
         return SUPPORTED
     if high < delta:
@@ -124,7 +124,7 @@ def _benefit(low: float, high: float, delta: float) -> str:
     return IN_DIRECTION if low > 0 else UNDERPOWERED
 
 
-def _no_harm(worst: float, least_worse: float, margin: float) -> str:
+def no_harm_word(worst: float, least_worse: float, margin: float) -> str:
     if worst < margin:
         return NO_HARM
     return HARM if least_worse > margin else UNDERPOWERED

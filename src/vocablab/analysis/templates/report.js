@@ -100,7 +100,7 @@
     const band = head + step * series.length + pad, height = band * measures.length;
     const width = parent.clientWidth || window.innerWidth, most = Math.max(24, Math.floor(width / 7.2));
     const shorten = (name) => (name.length > most ? name.slice(0, most - 1) + "…" : name);
-    const plot = panel(parent, title, unit, height + 100);
+    const plot = panel(parent, title, share ? unit : "", height + 100);
     const notes = [], shapes = [{ type: "line", x0: 0, x1: 0, y0: 0, y1: 1, yref: "paper", layer: "below",
       line: { color: "#8a93a3", width: 1.5 } }];
     measures.forEach((measure, index) => {
