@@ -1,6 +1,7 @@
 """Loading: exported models, foreign ones, and what is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -114,6 +115,18 @@ def test_a_head_that_caps_its_logits_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(TransformersReader, "scores", lambda self, states: torch.tanh(self._head(states)))
     with pytest.raises(RunError, match="attention or head works otherwise"):
         load(directory, "cpu")
+
+
+def test_a_context_ends_where_attention_is_no_longer_full(tmp_path: Path) -> None:
+    def context(**settings: Any) -> int:
+        return module._context(SimpleNamespace(max_position_embeddings=4096, **settings), tmp_path)
+
+    assert context() == context(layer_types=["full_attention"] * 2, sliding_window=512) == 4096
+    assert context(sliding_window=512) == context(layer_types=["sliding_attention"], sliding_window=512) == 512
+    with pytest.raises(UserError, match="layers of linear_attention"):
+        context(layer_types=["full_attention", "linear_attention"])
+    with pytest.raises(UserError, match="does not say how many positions"):
+        module._context(SimpleNamespace(), tmp_path)
 
 
 def test_what_does_not_load_is_one_sentence(tmp_path: Path, exported: Path) -> None:

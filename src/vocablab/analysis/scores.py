@@ -26,6 +26,7 @@ SCORES = (
     "acc", "acc_flexible", "acc_norm", "acc_bytes", "acc_tokens", "p_correct", "margin_bits", "reliance", "recomputed",
 )  # fmt: skip
 """Columns that are scores of an item."""
+_WAY = "way"
 FREE = "free"
 """The decoding that needs no name."""
 
@@ -138,7 +139,8 @@ def _read_scores(path: Path) -> pa.Table:
     absent = [name for name in _NEEDED if name not in table.column_names]
     if absent:
         raise UserError(f"{path} lacks the column '{absent[0]}'.")
-    return table
+    # Asked for again with every measure, of which a study has hundreds.
+    return table.append_column(_WAY, pa.array(ways(table), pa.string()))
 
 
 def column(table: pa.Table, name: str) -> list[Any]:
@@ -148,6 +150,9 @@ def column(table: pa.Table, name: str) -> list[Any]:
 
 def ways(table: pa.Table) -> list[str]:
     """How each row's task was asked: mode and decoding, ``karpathy``, ``8-shot:banned``; free answers go unnamed."""
+    if _WAY in table.column_names:
+        found: list[str] = table.column(_WAY).to_pylist()
+        return found
     pairs = zip(column(table, "mode"), column(table, "decoding"), strict=True)
     return [":".join(part for part in (mode, decoding) if part and part != FREE) for mode, decoding in pairs]
 

@@ -247,7 +247,9 @@ def measure(design: Design, studies: int, seed: int = 0) -> Rates:
         tally.add(items_only_missed=_items_only_misses(scores, design))
         # The first batch is proof enough: the arithmetic of all batches is the same.
         if not tally.studies:
-            tally.mirrored = _is_mirrored(found, _contrasts(Scores(scores.control, scores.treatment, scores.weights), design))
+            tally.mirrored = _is_mirrored(
+                found, _contrasts(Scores(scores.control, scores.treatment, scores.weights), design)
+            )
         tally.studies += len(found.effect)
     shares = {name: count / tally.studies for name, count in tally.counts.items()}
     return Rates(

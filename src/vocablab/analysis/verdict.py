@@ -84,8 +84,8 @@ def decide(
     low, high = (lower, upper) if sign > 0 else (-upper, -lower)
     gain = sign * estimate.effect
     # One-sided bounds on the worsening (minus the gain), each at 1 - alpha.
-    reach = estimate.reach(1 - alpha)
-    worst, least_worse = -gain + reach, -gain - reach
+    bounds = estimate.interval(1 - 2 * alpha)
+    least_worse, worst = (-bounds[1], -bounds[0]) if sign > 0 else bounds
     needed = estimate.seeds_needed(size, alpha, sides=sides) if size > 0 else None
     if not gates_ok:
         word = INVALID

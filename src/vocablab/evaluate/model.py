@@ -77,10 +77,11 @@ def load(directory: Path, device: str) -> Loaded:
     theirs = _transformers(directory)
     codec, forms = _codec(directory, theirs)
     network = _own_network(theirs)
-    reader: Reader = TransformersReader(theirs) if network is None else NetworkReader(network)
+    context = _context(theirs.config, directory)
+    reader: Reader = TransformersReader(theirs, context) if network is None else NetworkReader(network)
     _require_agreement(theirs, reader, directory)
     if network is None:
-        return Loaded(TransformersReader(theirs.to(device)), codec, forms)
+        return Loaded(TransformersReader(theirs.to(device), context), codec, forms)
     return Loaded(NetworkReader(network.to(device)), codec, forms)
 
 
@@ -93,6 +94,24 @@ def _transformers(directory: Path) -> Any:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"the model {directory} does not load: {reason}") from None
+
+
+def _context(config: Any, directory: Path) -> int:
+    """Positions on which attention is the full one that masks are made for.
+
+    Raises:
+        UserError: for attention of another kind, or a config that does not say.
+    """
+    kinds = set(getattr(config, "layer_types", None) or [])
+    other = kinds - {"full_attention", "sliding_attention"}
+    if other:
+        raise UserError(f"{directory} has layers of {min(other)}, whose texts cannot share a beginning by a mask.")
+    positions, window = getattr(config, "max_position_embeddings", None), getattr(config, "sliding_window", None)
+    if not isinstance(positions, int):
+        raise UserError(f"{directory / 'config.json'} does not say how many positions the model has.")
+    # Within its window, sliding attention sees everything.
+    slides = "sliding_attention" in kinds or not kinds
+    return min(positions, window) if slides and window else positions
 
 
 def _own_network(theirs: Any) -> Network | None:
