@@ -121,8 +121,13 @@ def run(
 
 
 @app.command()
-def report(study: StudyName, runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
-    """Rebuild report.html and report.json from the records."""
+def report(
+    study: StudyName, runs: Runs = Path("runs"),
+    csv: Annotated[bool, typer.Option("--csv", help="Write the tables as CSV, too, into `tables`.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Rebuild report.html, report.json and report.md from the records."""
+    from vocablab.analysis.csv_tables import write_csv_tables
     from vocablab.analysis.page import write_report
     from vocablab.base.files import read_json
     from vocablab.lab.run_study import STUDY_FILE
@@ -133,10 +138,13 @@ def report(study: StudyName, runs: Runs = Path("runs"), as_json: AsJson = False)
         raise UserError(f"there are no runs of study '{study}' in {runs}; run it first, or give --runs.")
     path = write_report(directory)
     found = read_json(path.with_suffix(".json"), "the report")
+    tables = write_csv_tables(directory, found) if csv else []
     if as_json:
         print(json.dumps(found))
         return
     _print_report(found, path)
+    for table in tables:
+        print(f"Table: {table}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vocablab.analysis.claims import Benefit, Claim, NoHarm
-from vocablab.analysis.scores import StudyFiles, pair, read_study
+from vocablab.analysis.scores import pair, read_study
 from vocablab.analysis.statistics import Estimate, Variance, estimate
 from vocablab.analysis.verdict import ALPHA, FEWEST_SEEDS
 from vocablab.base.errors import RunError, UserError
@@ -168,7 +168,6 @@ def detectable(claim: Claim, study: Study, items: dict[str, int], pilot: Path | 
     wanted = claim.delta if isinstance(claim, Benefit) else claim.margin if isinstance(claim, NoHarm) else 0.0
     alpha, sides = ALPHA / len(study.primary), 2 if isinstance(claim, Benefit) else 1
     seeds = len(study.seeds)
-    between, within = ASSUMED.get(claim.metric, ASSUMED_BITS)
     found: dict[str, Any] = {
         "claim": type(claim).__name__,
         "target": claim.target,
@@ -179,52 +178,39 @@ def detectable(claim: Claim, study: Study, items: dict[str, int], pilot: Path | 
         "seeds_needed": None,
     }
     if pilot is not None:
-        basis = _of_pilot(pilot, claim, number)
-        parts = basis.variance
-        found["variance"] = {"seed": parts.seed, "item": parts.item, "residual": parts.residual}
-        found["basis"] = f"variance of the pilot {pilot} ({basis.n_seeds} seeds x {basis.n_clusters} clusters)"
+        known = _pilot_estimate(pilot, claim)
+        # Clusters grow with items: a larger evaluation has more sources of the same size.
+        clusters = max(2, round(known.n_clusters * number / known.n_items)) if number else known.n_clusters
+        variance, floor = replace(known.variance, n_items=clusters), known.floor
+        found["variance"] = {"seed": variance.seed, "item": variance.item, "residual": variance.residual}
+        found["basis"] = f"variance of the pilot {pilot} ({known.n_seeds} seeds x {known.n_clusters} clusters)"
     else:
-        basis = _of_assumptions(between, within, max(1, number))
+        between, within = ASSUMED.get(claim.metric, ASSUMED_BITS)
+        variance, floor = Variance(between**2, within**2, 0.0, seeds, max(1, number)), 0.0
         found |= {"assumed_sd_between_seeds": between, "assumed_sd_between_items": within}
         found["basis"] = f"assumed SD {between:g} between seeds and {within:g} between items"
     if seeds > 1 and number:
-        found["minimum_detectable_effect"] = _with_seeds(basis, seeds).mde(alpha, sides=sides)
-        needed = basis.seeds_needed(wanted, alpha, sides=sides) if wanted > 0 else None
+        found["minimum_detectable_effect"] = variance.detectable(seeds, alpha, sides=sides, floor=floor)
+        needed = variance.seeds_needed(wanted, alpha, sides=sides, floor=floor) if wanted > 0 else None
         found["seeds_needed"] = None if needed is None else max(needed, FEWEST_SEEDS)
     return found
 
 
-def _with_seeds(basis: Estimate, seeds: int) -> Estimate:
-    """The estimate that so many seeds on the same items would give, its error as `basis` implies."""
-    variance = basis.variance
-    error = max(variance.of_mean(seeds) ** 0.5, basis.floor)
-    return replace(basis, standard_error=error, degrees_of_freedom=variance.degrees_of_freedom(seeds))
-
-
-def _of_assumptions(between: float, within: float, items: int) -> Estimate:
-    variance = Variance(between**2, within**2, 0.0, 2, items)
-    return Estimate(0.0, 0.0, 1.0, 0.0, 0.0, 2, items, items, (), 1.0, variance, 0.0)
-
-
-def _of_pilot(pilot: Path, claim: Claim, items: int) -> Estimate:
-    """Treatment minus control of a pilot on the claim's measure, as if asked `items` items."""
+def _pilot_estimate(pilot: Path, claim: Claim) -> Estimate:
+    """Treatment minus control of a finished study on the claim's measure, whatever its treatment was."""
     study = read_study(pilot)
-    found = _pilot_estimate(pilot, study, claim)
-    if found.n_seeds < 2:
-        raise UserError(f"--pilot {pilot}: one seed cannot tell the variance between seeds; two are the least.")
-    # Clusters grow with items: a larger evaluation has more sources of the same size.
-    clusters = max(2, round(found.n_clusters * items / found.n_items)) if items else found.n_clusters
-    return replace(found, variance=replace(found.variance, n_items=clusters))
-
-
-def _pilot_estimate(pilot: Path, study: StudyFiles, claim: Claim) -> Estimate:
     try:
         paired = pair(study, study.treatment, study.control, claim.target, claim.metric)
     except RunError as error:
         raise UserError(f"--pilot {pilot}: {error}") from None
     if paired is None:
         raise UserError(f"--pilot {pilot}: it has no scores for {claim.metric} on {claim.target}.")
-    return estimate(paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights)
+    found = estimate(
+        paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights
+    )
+    if found.n_seeds < 2:
+        raise UserError(f"--pilot {pilot}: one seed cannot tell the variance between seeds; two are the least.")
+    return found
 
 
 def require_detectable(study: Study, planned: dict[str, Any]) -> None:
