@@ -13,6 +13,7 @@ from vocablab.evaluate.answering import Answering, score_answers
 from vocablab.evaluate.forced_prefix import score_forced_prefix
 from vocablab.evaluate.model import Loaded, load
 from vocablab.evaluate.rows import Row
+from vocablab.evaluate.run import token_use
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.task import Item
 from vocablab.vocab.codec import Codec
@@ -34,6 +35,10 @@ def test_free_and_banned(codec: Codec, favouring: Callable[[int, Codec], Path]) 
     loaded = load(favouring(codec.vocabulary.added_ids["<MUL_6_9_54>"], codec), "cpu")
     free, _, banned, _ = rows_of(loaded, "free", "banned")
     assert (free.decoding, free.fact_tokens, free.n_fact_right) == ("free", ("<MUL_6_9_54>",) * 4, 4)
+    used = token_use(rows_of(loaded, "free"))
+    # Four in each of two answers; only one reference has it.
+    assert used["fact_tokens_by_name"] == {"<MUL_6_9_54>": {"emitted": 8, "right": 4}}
+    assert (used["adoption"], used["answers_ended"], used["reliance"]) == (1.0, 0.0, None)
     assert (banned.decoding, banned.fact_tokens) == ("banned", ())
     assert free.gold_bits == banned.gold_bits
 

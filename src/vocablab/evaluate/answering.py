@@ -148,6 +148,7 @@ def _row(
     strict, flexible = _mean([g.strict for g in grades]), _mean([g.flexible for g in grades])
     wanted = {span.replacement for span in token_spans(loaded, item, key(task, item))}
     emitted = _added_tokens(loaded, answers[0].ids)
+    right = [token for token in emitted if token in wanted]
     metric, score = "acc", strict
     followed = recomputed = None
     if decoding == COUNTERFACTUAL:
@@ -171,8 +172,9 @@ def _row(
         n_samples=len(answers) if decoding == SAMPLED else 0,
         prompt_cut=answers[0].prompt_cut,
         fact_tokens=tuple(emitted),
+        fact_tokens_right=tuple(right),
         n_fact_tokens=len(emitted),
-        n_fact_right=sum(token in wanted for token in emitted),
+        n_fact_right=len(right),
         fact_fits=bool(wanted),
         **(certainty(rivals, item.label) if rivals else {}),
     )

@@ -82,10 +82,12 @@ class Row:
     """Whether the context had no room for all of the prompt."""
     fact_tokens: tuple[str, ...] = ()
     """Added tokens in the answer, in order."""
+    fact_tokens_right: tuple[str, ...] = ()
+    """Those of them that the reference has too."""
     n_fact_tokens: int = 0
     """How many."""
     n_fact_right: int = 0
-    """Those of them that the reference has too."""
+    """How many of them the reference has too."""
     fact_fits: bool = False
     """Whether an added token has a place in the reference."""
 
@@ -106,6 +108,7 @@ SCHEMA = pa.schema(
         ("n_samples", pa.int64()),
         ("prompt_cut", pa.bool_()),
         ("fact_tokens", pa.list_(pa.string())),
+        ("fact_tokens_right", pa.list_(pa.string())),
         ("n_fact_tokens", pa.int64()),
         ("n_fact_right", pa.int64()),
         ("fact_fits", pa.bool_()),

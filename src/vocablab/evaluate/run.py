@@ -10,7 +10,7 @@ from vocablab.base.progress import Progress
 from vocablab.evaluate.answering import COUNTERFACTUAL, FORCED, Answering, score_answers
 from vocablab.evaluate.choosing import score_choices
 from vocablab.evaluate.documents import NATIVE, TEXT_MODES, score_texts
-from vocablab.evaluate.forced_prefix import FORCED_PREFIX, score_forced_prefix
+from vocablab.evaluate.forced_prefix import score_forced_prefix
 from vocablab.evaluate.model import Loaded, load
 from vocablab.evaluate.rows import Row, write_rows
 from vocablab.tasks.natural_text import TEXT_TASK
@@ -142,6 +142,7 @@ def token_use(rows: Sequence[Row]) -> dict[str, Any]:
     fits = [row for row in free if row.fact_fits]
     misled = [row for row in rows if row.decoding == COUNTERFACTUAL]
     emitted: Counter[str] = Counter(token for row in free for token in row.fact_tokens)
+    right: Counter[str] = Counter(token for row in free for token in row.fact_tokens_right)
     return {
         "answers": len(free),
         "answers_ended": sum(row.ended_eos for row in free) / len(free) if free else None,
@@ -149,7 +150,7 @@ def token_use(rows: Sequence[Row]) -> dict[str, Any]:
         "prompts_cut": sum(row.prompt_cut for row in free),
         "fact_tokens_emitted": sum(row.n_fact_tokens for row in free),
         "fact_tokens_right": sum(row.n_fact_right for row in free),
-        "fact_tokens_by_name": dict(emitted.most_common()),
+        "fact_tokens_by_name": {name: {"emitted": n, "right": right[name]} for name, n in emitted.most_common()},
         "adoption": sum(row.n_fact_right > 0 for row in fits) / len(fits) if fits else None,
         "reliance": sum(row.reliance or 0.0 for row in misled) / len(misled) if misled else None,
     }
@@ -181,6 +182,3 @@ def gates(codec: Codec, rows: Sequence[Row], extracted_from: Sequence[str]) -> l
             "detail": f"{len(rows)} rows",
         },
     ]
-
-
-__all__ = ["FORCED_PREFIX", "Asked", "Scores", "evaluate", "evaluate_run", "summary"]
