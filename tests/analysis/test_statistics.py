@@ -5,9 +5,21 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from vocablab.analysis.statistics import cluster_sums, estimate, mcnemar, sign_flip, two_way_variance, wilson
+from vocablab.analysis.statistics import (
+    cluster_sums,
+    contrasts,
+    estimate,
+    exchanged,
+    mcnemar,
+    sign_flip,
+    two_way_variance,
+    wilson,
+)
 from vocablab.base.errors import RunError
 
 
@@ -179,3 +191,131 @@ def test_numbers_that_do_not_pair_or_are_not_finite_stop() -> None:
         estimate(np.zeros((2, 3)), np.zeros((2, 4)))
     with pytest.raises(RunError, match="finite"):
         estimate(np.array([[math.nan, 1.0]]), np.zeros((1, 2)))
+
+
+def test_all_variance_between_seeds_is_the_paired_t_test_on_seed_means() -> None:
+    rng = np.random.default_rng(11)
+    seeds_t, seeds_c = rng.normal(1, 1, (6, 1)), rng.normal(0, 1, (6, 1))
+    found = estimate(seeds_t + np.zeros((1, 30)), seeds_c + np.zeros((1, 30)))
+    expected = stats.ttest_rel(seeds_t[:, 0], seeds_c[:, 0])
+    assert found.degrees_of_freedom == 5
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    interval = expected.confidence_interval(0.95)
+    assert found.interval() == pytest.approx((interval.low, interval.high), rel=1e-9)
+
+
+def test_unpaired_arms_without_item_effects_are_welchs_test_on_seed_means() -> None:
+    rng = np.random.default_rng(12)
+    seeds_t, seeds_c = rng.normal(1, 3, (7, 1)), rng.normal(0, 1, (4, 1))
+    found = estimate(seeds_t + np.zeros((1, 30)), seeds_c + np.zeros((1, 30)), paired=False)
+    expected = stats.ttest_ind(seeds_t[:, 0], seeds_c[:, 0], equal_var=False)
+    assert found.degrees_of_freedom == pytest.approx(expected.df, rel=1e-9)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.n_seeds == 4
+    assert len(found.per_seed) == 7
+
+
+def test_all_variance_between_items_is_the_t_test_over_items() -> None:
+    rng = np.random.default_rng(13)
+    items = rng.normal(0.3, 1, (1, 40)) + np.zeros((5, 1))
+    found = estimate(items, np.zeros((5, 40)))
+    assert found.p_value == pytest.approx(stats.ttest_1samp(items[0], 0).pvalue, rel=1e-9)
+    assert found.degrees_of_freedom == pytest.approx(39)
+
+
+def test_a_golden_study() -> None:
+    cells = np.add.outer(np.arange(5.0) ** 2 / 10, np.sin(np.arange(12.0))) + np.cos(np.outer(range(5), range(12)))
+    found = estimate(cells, np.zeros((5, 12)))
+    low, high = found.interval()
+    numbers = found.effect, found.standard_error, found.degrees_of_freedom, low, high
+    assert numbers == pytest.approx(GOLDEN, rel=1e-6)
+    unpaired = estimate(cells, cells[::-1] * 0.5, paired=False)
+    assert (unpaired.standard_error, unpaired.degrees_of_freedom) == pytest.approx(GOLDEN_UNPAIRED, rel=1e-6)
+
+
+# Computed by loops over the cells, with the formulas of the module's text.
+GOLDEN = (0.8527472258212943, 0.3488980469058177, 8.586386254217365, 0.05765129691963966, 1.6478431547229488)
+GOLDEN_UNPAIRED = (0.3165088946631859, 6.3197991010121415)
+
+tables = hnp.arrays(np.float64, (5, 8), elements=st.floats(-100, 100, width=32))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@given(tables, tables)
+@settings(max_examples=40, deadline=None)
+def test_swapping_mirrors_any_table_bit_by_bit(paired: bool, a: np.ndarray, b: np.ndarray) -> None:
+    one, two = estimate(a, b, paired=paired), estimate(b, a, paired=paired)
+    assert two.effect == -one.effect
+    assert two.standard_error == one.standard_error
+    assert two.interval() == tuple(-x for x in reversed(one.interval()))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@given(tables, tables, st.floats(0.1, 50), st.floats(-50, 50))
+@settings(max_examples=40, deadline=None)
+def test_shift_and_scale_carry_over(paired: bool, a: np.ndarray, b: np.ndarray, scale: float, shift: float) -> None:
+    one = estimate(a + 0.5, b, paired=paired)  # never 0/1 in both, whose interval has a floor in shares
+    two = estimate(scale * (a + 0.5) + shift, scale * b, paired=paired)
+    tolerance = 1e-7 * scale * 100 + 1e-9
+    assert two.effect == pytest.approx(scale * one.effect + shift, abs=tolerance)
+    assert two.standard_error == pytest.approx(scale * one.standard_error, rel=1e-6, abs=tolerance)
+
+
+@given(tables, tables, st.permutations(range(8)), st.permutations(range(5)))
+@settings(max_examples=40, deadline=None)
+def test_order_of_items_seeds_and_names_of_clusters_never_matter(
+    a: np.ndarray, b: np.ndarray, items: list[int], seeds: list[int]
+) -> None:
+    names = ["x", "x", "y", "z", "z", "z", "u", "v"]
+    a = a + 0.5  # never 0/1 in both: their floor asks for weights of 1
+    one = estimate(a, b, names)
+    order = np.ix_(seeds, items)
+    two = estimate(a[order], b[order], [names[i].upper() for i in items])
+    assert two.effect == pytest.approx(one.effect, abs=1e-9)
+    assert two.standard_error == pytest.approx(one.standard_error, rel=1e-6, abs=1e-6)
+    whole = estimate(cluster_sums(a, names), cluster_sums(b, names), None, *[cluster_sums(np.ones((5, 8)), names)] * 2)
+    assert whole.standard_error == pytest.approx(one.standard_error, rel=1e-6, abs=1e-6)
+
+
+def test_unpaired_arms_are_exchanged_exactly() -> None:
+    assert exchanged([5.0, 6.0, 7.0], [1.0, 2.0, 3.0]) == pytest.approx(2 / 20)
+    assert exchanged([1.0], [2.0]) == 1.0
+    rng = np.random.default_rng(14)
+    treatment, control = rng.normal(0, 1, (5, 30)), rng.normal(0, 1, (5, 30))
+    assert estimate(treatment, control, paired=False).sign_flip_p > 0.05
+
+
+def test_pairing_that_does_not_exist_is_not_used_up() -> None:
+    """Arms that share their seeds' luck: paired it cancels, unpaired it counts twice."""
+    rng = np.random.default_rng(15)
+    luck = rng.normal(0, 2, (5, 1))
+    treatment, control = luck + rng.normal(0, 1, (5, 50)), luck + rng.normal(0, 1, (5, 50))
+    paired, unpaired = estimate(treatment, control), estimate(treatment, control, paired=False)
+    assert unpaired.standard_error > 5 * paired.standard_error
+    assert unpaired.variance.seed > 2
+
+
+def test_the_far_end_of_rare_answers_is_further_and_the_near_end_students() -> None:
+    rng = np.random.default_rng(16)
+    treatment, control = (rng.random((5, 200)) < 0.06).astype(float), (rng.random((5, 200)) < 0.02).astype(float)
+    found = estimate(treatment, control)
+    low, high = found.interval()
+    t = stats.t.ppf(0.975, found.degrees_of_freedom)
+    assert low == pytest.approx(found.effect - t * found.standard_error)
+    assert high - found.effect > found.effect - low
+    assert (found.p_value < 0.05) == (low > 0)
+    # At the far end the distance is t errors of a study with as many more answers that differ.
+    differ = np.abs(treatment - control).mean()
+    error = found.standard_error * math.sqrt(1 + (high - found.effect) / differ)
+    assert high - found.effect == pytest.approx(t * error)
+
+
+def test_many_studies_at_once_are_the_same_studies() -> None:
+    rng = np.random.default_rng(17)
+    a, b = rng.normal(0, 1, (3, 5, 12)), rng.normal(0, 1, (3, 5, 12))
+    names = [str(i // 3) for i in range(12)]
+    for paired in (True, False):
+        many = contrasts(a, b, names, paired=paired)
+        for i in range(3):
+            one = estimate(a[i], b[i], names, paired=paired)
+            assert one.interval() == tuple(float(end[i]) for end in many.interval())

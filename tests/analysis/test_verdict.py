@@ -3,10 +3,12 @@
 import dataclasses
 
 import pytest
+from scipy import stats
 
 from vocablab.analysis.claims import Benefit, Claim, NoHarm
 from vocablab.analysis.statistics import Estimate, Variance
-from vocablab.analysis.verdict import decide
+from vocablab.analysis.verdict import Verdict, adjusted, decide
+from vocablab.base.config import from_json, to_json
 from vocablab.base.errors import UserError
 
 
@@ -87,3 +89,58 @@ def test_a_claim_of_no_kind_is_refused() -> None:
 def test_a_gain_of_zero_width_at_delta_zero_is_not_a_benefit() -> None:
     still = dataclasses.replace(_estimate(0.0, 0.0), floor=0.0)
     assert decide(Benefit("t", "bits_per_byte", delta=0.0), still, 6, True).word == "UNDERPOWERED"
+
+
+STRICT = dataclasses.replace(BENEFIT, baselines=("equal_bytes", "equal_flops"))
+
+
+def _with_baselines(bytes_effect: float, flops_effect: float | None) -> Verdict:
+    found = {"equal_bytes": _estimate(bytes_effect, 0.01)}
+    if flops_effect is not None:
+        found["equal_flops"] = _estimate(flops_effect, 0.01)
+    return decide(STRICT, _estimate(0.10, 0.01), 6, True, baselines=found)
+
+
+@pytest.mark.parametrize(
+    ("others", "word", "agreeing"),
+    [
+        ((0.10, 0.09), "SUPPORTED", ("equal_bytes", "equal_flops")),
+        ((0.10, 0.03), "SUPPORTED IN DIRECTION", ("equal_bytes",)),
+        ((0.10, 0.01), "UNDERPOWERED", ("equal_bytes",)),
+        ((0.10, -0.05), "REFUTED", ("equal_bytes",)),
+        ((0.10, None), "UNDERPOWERED", ("equal_bytes",)),
+        ((-0.001, 0.10), "UNDERPOWERED", ("equal_flops",)),  # refuted at the plain level, not at that of three chances
+    ],
+)
+def test_a_claim_is_as_strong_as_its_weakest_baseline(
+    others: tuple[float, float | None], word: str, agreeing: tuple[str, ...]
+) -> None:
+    verdict = _with_baselines(*others)
+    assert (verdict.word, verdict.agreeing) == (word, agreeing)
+    assert set(verdict.agreeing) | set(verdict.disagreeing) == set(STRICT.baselines)
+    assert "The baseline equal_bytes" in verdict.sentence
+    assert "The baseline equal_flops" in verdict.sentence
+
+
+def test_p_values_are_those_of_the_claims_own_question_and_holm_adjusts_them() -> None:
+    benefit = decide(BENEFIT, _estimate(0.03, 0.01), 6, True, n_claims=2)
+    assert benefit.p_value == pytest.approx(2 * stats.t.sf(3, 200))
+    harmless = decide(HARMLESS, _estimate(0.0, 0.005), 6, True, n_claims=2)
+    assert harmless.p_value == pytest.approx(stats.t.sf(2, 200))
+    worse_bits = decide(NoHarm("t", "bits_per_byte", margin=0.01), _estimate(0.0, 0.005), 6, True)
+    assert worse_bits.p_value == harmless.p_value
+    first, second = adjusted([benefit, harmless])
+    assert first.adjusted_p == pytest.approx(2 * (benefit.p_value or 0))
+    assert second.adjusted_p == pytest.approx(harmless.p_value)
+    assert adjusted([decide(BENEFIT, None, 0, True)])[0].adjusted_p is None
+
+
+def test_unrelated_seeds_are_said_to_be() -> None:
+    found = dataclasses.replace(_estimate(0.1, 0.01), paired=False)
+    assert "6 seeds per arm, unpaired, x 100 items" in decide(BENEFIT, found, 6, True).sentence
+
+
+def test_a_claim_written_before_the_new_fields_reads_the_same() -> None:
+    old = {"type": "Benefit", "target": "a.b", "metric": "acc", "delta": 0.02}
+    assert from_json(Claim, old, "claim") == BENEFIT
+    assert from_json(Claim, to_json(STRICT), "claim") == STRICT

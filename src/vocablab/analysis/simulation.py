@@ -1,7 +1,7 @@
 """Simulated studies, and how often the statistics of this package are wrong about them.
 
-A statistic that declares 5 % errors is believed here only after it made 5 % errors on studies whose truth is known. The
-simulated studies are whole score tables, treatment and control of shape (B, S, N): B studies at a time, S seeds, N items.
+A statistic that declares 5 % errors is believed here only after it made 5 % errors on studies whose truth is known.
+The simulated studies are whole score tables, treatment and control of shape (B, S, N): B studies, S seeds, N items.
 They go through `contrasts` and the decision rule of `verdict`, as real scores do.
 
 Sizes are in units of the standard deviation of one item's noise (`Continuous`) or in log odds (`Rare`). Real studies of
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from vocablab.analysis.statistics import Contrasts, Floats, contrasts
-from vocablab.analysis.verdict import ALPHA, IN_DIRECTION, NO_HARM, HARM, REFUTED, SUPPORTED, benefit_word, no_harm_word
+from vocablab.analysis.verdict import ALPHA, HARM, IN_DIRECTION, NO_HARM, REFUTED, SUPPORTED, benefit_word, no_harm_word
 from vocablab.base.random_streams import numpy_stream
 
 _CELLS_AT_A_TIME = 2_000_000
@@ -96,9 +96,11 @@ class Continuous:
     def name(self) -> str:
         """The design in a few words."""
         extra = [
-            "unpaired" * (not self.paired), "ratio" * self.ratio,
-            f"clusters of {self.cluster_size}" * (self.cluster_size > 1), f"covered {self.covered:g}" * (self.covered < 1),
-        ]  # fmt: skip
+            "unpaired" * (not self.paired),
+            "ratio" * self.ratio,
+            f"clusters of {self.cluster_size}" * (self.cluster_size > 1),
+            f"covered {self.covered:g}" * (self.covered < 1),
+        ]
         said = ", ".join(["t3 seeds" if self.heavy else "Gaussian", *(part for part in extra if part)])
         return f"{said}: seed SD {self.seed_sd:g}, item SD {self.item_sd:g}, effect {self.effect:g}"
 
@@ -207,7 +209,7 @@ class Rates:
     missed: float
     """95 % intervals that do not hold the truth; under no effect these are the false positives."""
     wrong_supported: float
-    """SUPPORTED where delta is a hair above the truth; at a truth of 0 also SUPPORTED IN DIRECTION."""
+    """SUPPORTED where delta is a hair above the truth; at a truth of 0 or less also SUPPORTED IN DIRECTION."""
     wrong_refuted: float
     """REFUTED where delta is exactly the truth."""
     wrong_no_harm: float
@@ -219,7 +221,7 @@ class Rates:
     items_only_missed: float
     """As `missed`, by an interval that forgets that seeds vary: the planted fault."""
     mirrored: bool
-    """Whether exchanging the arms negated every effect and kept every error, to the last bit."""
+    """Whether exchanging the arms negated every effect and mirrored every interval, to the last bit."""
 
 
 @dataclass
@@ -272,8 +274,8 @@ def _contrasts(scores: Scores, design: Design) -> Contrasts:
 def _count(tally: _Tally, found: Contrasts, truth: float) -> None:
     low, high = found.interval(1 - ALPHA)
     least, most = found.interval(1 - 2 * ALPHA)  # their ends are one-sided bounds at 1 - ALPHA
-    above, intervals = math.nextafter(truth, math.inf), list(zip(low, high, strict=True))
-    wrong = {SUPPORTED, IN_DIRECTION} if truth == 0 else {SUPPORTED}
+    above, intervals = math.nextafter(max(0.0, truth), math.inf), list(zip(low, high, strict=True))
+    wrong = {SUPPORTED, IN_DIRECTION} if truth <= 0 else {SUPPORTED}
     harms = [no_harm_word(-a, -b, -truth) for a, b in zip(least, most, strict=True)]
     tally.add(
         missed=(low > truth) | (high < truth),
@@ -286,7 +288,8 @@ def _count(tally: _Tally, found: Contrasts, truth: float) -> None:
 
 
 def _is_mirrored(one: Contrasts, two: Contrasts) -> bool:
-    same = (one.standard_error == two.standard_error) & (one.degrees_of_freedom == two.degrees_of_freedom)
+    (low, high), (low_swapped, high_swapped) = one.interval(), two.interval()
+    same = (one.standard_error == two.standard_error) & (low == -high_swapped) & (high == -low_swapped)
     return bool(np.all((one.effect == -two.effect) & same))
 
 
@@ -296,3 +299,18 @@ def _items_only_misses(scores: Scores, design: Design) -> np.ndarray:
     columns = (scores.treatment - scores.control).mean(axis=1) / np.mean(weights)
     error = columns.std(axis=-1, ddof=1) / math.sqrt(design.items)
     return np.asarray(np.abs(columns.mean(axis=-1) - design.truth) > stats.norm.ppf(0.975) * error)
+
+
+def family_errors(design: Design, studies: int, seed: int = 0) -> float:
+    """Share of studies with at least one wrong word on three independent primary claims, each at its worst truth.
+
+    The claims have their Bonferroni levels: a benefit that is not quite there, a benefit that is just there, a harm
+    that is just there. `design` is that of each of them.
+    """
+    alpha, wrong = ALPHA / 3, np.zeros(studies, dtype=bool)
+    for number in range(3):
+        parts = [_contrasts(scores, design) for scores in _batches(design, studies, seed + 1 + number)]
+        low, high = (np.concatenate(ends) for ends in zip(*(p.interval(1 - alpha) for p in parts), strict=True))
+        bound = np.concatenate([part.interval(1 - 2 * alpha)[0] for part in parts])
+        wrong |= (low > design.truth, high < design.truth, bound > design.truth)[number]
+    return float(wrong.mean())

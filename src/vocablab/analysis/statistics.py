@@ -34,12 +34,12 @@ components as multiples of MS_residual / K and / S:
 
 The worst case is Welch's (1947) known one: a source of few and one of many degrees of freedom of similar size.
 
-0/1 scores need one thing more. A larger difference needs more answers that differ, and its error grows with them; so the
-interval of a difference that came out small by chance is too short at its far end: 4.0 % of the 95 % intervals end below
-the truth where 2.5 % are declared (rare right answers, seeds of very different skill). As in Wilson's (1927) and
-Tango's (1998, Statistics in Medicine 17) score intervals the variance at a candidate x further from zero is therefore
-V (1 + |x - effect| / q), where q is the observed share of answers that differ; the end is the root of a quadratic. The end
-nearer to zero, and so the test of "no effect", stays Student's. It brings the 4.0 % to 2.7 %.
+0/1 scores need one thing more. A larger difference needs more answers that differ, and its error grows with them; so
+the interval of a difference that came out small by chance is too short at its far end: 4.0 % of the 95 % intervals
+end below the truth where 2.5 % are declared (rare right answers, seeds of very different skill). As in Wilson's
+(1927) and Tango's (1998, Statistics in Medicine 17) score intervals the variance at a candidate x further from zero
+is therefore V (1 + |x - effect| / q), where q is the observed share of answers that differ; the end is the root of a
+quadratic. The end nearer to zero, and so the test of "no effect", stays Student's. It brings the 4.0 % to 2.7 %.
 
 Shapes: S seeds, N items, K clusters (K = N where every item is its own); ``...`` are independent
 studies, computed at once.
@@ -162,7 +162,7 @@ class Contrasts:
     """Seeds per arm, the smaller number if they differ."""
     n_clusters: int
     growth: Floats
-    """Of 0/1 scores: variance of the mean per share of answers that differ, `standard_error` before its floor; else 0."""
+    """Of 0/1 scores: variance of the mean (before the floor) per share of answers that differ; 0 for others."""
 
     def interval(self, level: float = 0.95) -> tuple[Floats, Floats]:
         """Two-sided intervals at `level`."""
@@ -216,11 +216,11 @@ class Estimate:
             return math.nan if math.isnan(self.standard_error) else 0.0
         return float(2 * stats.t.sf(abs(self.effect) / self.standard_error, self.degrees_of_freedom))
 
-    def p_above(self, size: float) -> float:
-        """One-sided p-value of "the effect is `size` or less": small where it is surely above."""
+    def p_beyond(self, distance: float) -> float:
+        """One-sided p-value of a null value that lies so far below (or by symmetry above) the effect."""
         if not self.standard_error > 0:
-            return math.nan if math.isnan(self.standard_error) else float(self.effect <= size)
-        return float(stats.t.sf((self.effect - size) / self.standard_error, self.degrees_of_freedom))
+            return math.nan if math.isnan(self.standard_error) else float(distance <= 0)
+        return float(stats.t.sf(distance / self.standard_error, self.degrees_of_freedom))
 
     def mde(self, alpha: float = 0.05, *, sides: int = 2) -> float:
         """Minimum detectable effect at 80 % power of the study as it was done (see `minimum_detectable`)."""

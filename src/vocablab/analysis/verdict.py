@@ -1,7 +1,20 @@
-"""One word and one sentence per claim, by rules fixed before the numbers are known."""
+"""One word and one sentence per claim, by rules fixed before the numbers are known.
+
+Several primary claims share the error rate of 5 %. Their intervals, and so their words, have Bonferroni's level
+1 - 0.05 / m; their p-values are adjusted by Holm's (1979) step-down. Holm's last steps test at 0.05, but an interval at
+that level would not hold its truth together with the others: intervals that go with Holm exist only one-sided, and say
+nothing beyond the margin for a claim that is rejected (Strassburger and Bretz 2008, Statistics in Medicine 27). A claim
+can be wrong at one end of its interval only, because delta is either reached or not; so the family-wise error of wrong
+SUPPORTED and REFUTED is at most 2.5 %, and of NO HARM and HARM, which use one-sided bounds, 5 %.
+
+Baselines that a `Benefit` names must agree. SUPPORTED asks each comparison at the claim's own level: all must succeed,
+which needs no correction (Berger 1982, Technometrics 24). REFUTED by a baseline is one of several chances to refute, so
+its level is divided by the number of comparisons.
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from vocablab.analysis.claims import Benefit, Claim, NoHarm
 from vocablab.analysis.statistics import Estimate
@@ -41,6 +54,14 @@ class Verdict:
     """Seeds at which the MDE would reach the claim's delta or margin; None if no number of seeds does."""
     exploratory: str | None
     """Why the claim is not confirmatory, if it is not."""
+    p_value: float | None = None
+    """Of "no effect", two-sided (`Benefit`), or of "the worsening is the margin", one-sided (`NoHarm`)."""
+    adjusted_p: float | None = None
+    """`p_value` after Holm over the primary claims; set by `adjusted`."""
+    agreeing: tuple[str, ...] = ()
+    """Baselines that the treatment beats by delta as well."""
+    disagreeing: tuple[str, ...] = ()
+    """Baselines of which that is not shown, or which have no scores."""
 
 
 def decide(
@@ -53,6 +74,7 @@ def decide(
     n_claims: int = 1,
     declared_seeds: int | None = None,
     treatment: str = "the treatment",
+    baselines: Mapping[str, Estimate] | None = None,
 ) -> Verdict:
     """Judge one primary claim.
 
@@ -65,6 +87,7 @@ def decide(
         n_claims: how many primary claims share the 5 % error rate (Bonferroni).
         declared_seeds: how many seeds the study declares, so that a look before the end is said to be one.
         treatment: name of the treatment arm, for the sentence.
+        baselines: treatment minus each arm of `Benefit.baselines`, by name; one that is missing does not agree.
 
     Raises:
         UserError: for a claim that is neither kind.
@@ -80,19 +103,20 @@ def decide(
     sides = 2 if isinstance(claim, Benefit) else 1
     size = claim.delta if isinstance(claim, Benefit) else claim.margin
     sign = 1.0 if claim.higher_is_better else -1.0
-    lower, upper = estimate.interval(1 - alpha)
-    low, high = (lower, upper) if sign > 0 else (-upper, -lower)
+    low, high = _improvement(claim, estimate, alpha)
     gain = sign * estimate.effect
     # One-sided bounds on the worsening (minus the gain), each at 1 - alpha.
     bounds = estimate.interval(1 - 2 * alpha)
     least_worse, worst = (-bounds[1], -bounds[0]) if sign > 0 else bounds
+    against: dict[str, str] = {}
     needed = estimate.seeds_needed(size, alpha, sides=sides) if size > 0 else None
     if not gates_ok:
         word = INVALID
     elif n_seeds < FEWEST_SEEDS:
         word = PILOT
     elif isinstance(claim, Benefit):
-        word = benefit_word(low, high, claim.delta)
+        against = _against(claim, baselines or {}, alpha)
+        word = min([benefit_word(low, high, claim.delta), *against.values()], key=_STRENGTH.index)
     else:
         word = no_harm_word(worst, least_worse, claim.margin)
     numbers = _numbers(claim, estimate, (low, high), 1 - alpha)
@@ -102,6 +126,10 @@ def decide(
     sentence = _opening(word, claim, treatment, n_seeds, low) + numbers + _ending(word, claim, mde, needed, n_seeds)
     if declared_seeds is not None and n_seeds < declared_seeds:
         sentence += f" Only {n_seeds} of the {declared_seeds} declared seeds are in."
+    sentence += "".join(
+        _on_baseline(claim, name, (baselines or {}).get(name), against[name], alpha) for name in against
+    )
+    p_value = estimate.p_value if isinstance(claim, Benefit) else estimate.p_beyond(gain + claim.margin)
     return Verdict(
         word=word,
         sentence=sentence,
@@ -113,10 +141,55 @@ def decide(
         mde=_finite(mde),
         seeds_needed=needed,
         exploratory=exploratory,
+        p_value=_finite(p_value),
+        agreeing=tuple(name for name, found in against.items() if found == SUPPORTED),
+        disagreeing=tuple(name for name, found in against.items() if found != SUPPORTED),
     )
 
 
+_STRENGTH = (REFUTED, UNDERPOWERED, IN_DIRECTION, SUPPORTED)
+"""A claim is as strong as its weakest comparison."""
+
+
+def adjusted(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of a study's primary claims, their p-values adjusted by Holm; a claim without one counts as 1."""
+    # Imported here: statsmodels takes a second, and a verdict does without.
+    from vocablab.analysis.multiplicity import holm
+
+    values = holm([math.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts])
+    return [replace(verdict, adjusted_p=_finite(p)) for verdict, p in zip(verdicts, values, strict=True)]
+
+
+def _against(claim: Benefit, baselines: Mapping[str, Estimate], alpha: float) -> dict[str, str]:
+    """The word on each registered baseline."""
+    words = {}
+    for name in claim.baselines:
+        found = baselines.get(name)
+        if found is None or found.n_seeds < FEWEST_SEEDS:
+            words[name] = UNDERPOWERED
+            continue
+        words[name] = benefit_word(*_improvement(claim, found, alpha), claim.delta)
+        _, high = _improvement(claim, found, alpha / (1 + len(claim.baselines)))
+        if words[name] == REFUTED and not high < claim.delta:
+            words[name] = UNDERPOWERED
+    return words
+
+
+def _improvement(claim: Claim, estimate: Estimate, alpha: float) -> tuple[float, float]:
+    """Interval of the improvement, positive is better."""
+    low, high = estimate.interval(1 - alpha)
+    return (low, high) if claim.higher_is_better else (-high, -low)
+
+
+def _on_baseline(claim: Claim, name: str, found: Estimate | None, word: str, alpha: float) -> str:
+    if found is None:
+        return f" The baseline {name} has no scores."
+    said = {SUPPORTED: "agrees", IN_DIRECTION: "agrees in direction only", REFUTED: "disagrees"}.get(word, "is open")
+    return f" The baseline {name} {said}: {_numbers(claim, found, _improvement(claim, found, alpha), 1 - alpha)}."
+
+
 def benefit_word(low: float, high: float, delta: float) -> str:
+    """The word on a `Benefit` whose improvement has the interval `low` to `high`."""
     if low >= delta and low > 0:
         return SUPPORTED
     if high < delta:
@@ -125,6 +198,7 @@ def benefit_word(low: float, high: float, delta: float) -> str:
 
 
 def no_harm_word(worst: float, least_worse: float, margin: float) -> str:
+    """The word on a `NoHarm` whose worsening has the one-sided upper bound `worst` and lower bound `least_worse`."""
     if worst < margin:
         return NO_HARM
     return HARM if least_worse > margin else UNDERPOWERED
@@ -158,7 +232,8 @@ def _numbers(claim: Claim, estimate: Estimate, interval: tuple[float, float], le
         if math.isfinite(low)
         else "no interval can be had"
     )
-    sample = f"{_seeds(estimate.n_seeds)} x {estimate.n_items} items{clusters}"
+    unpaired = "" if estimate.paired else " per arm, unpaired,"
+    sample = f"{_seeds(estimate.n_seeds)}{unpaired} x {estimate.n_items} items{clusters}"
     return f"{kind} of {_amount(claim, abs(gain))} ({quoted}; {sample})"
 
 

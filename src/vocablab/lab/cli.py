@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
+from vocablab.lab.compare_command import compare_command
 from vocablab.lab.coverage_command import coverage_command, mine_command
 from vocablab.lab.curves_command import curves_command
 from vocablab.lab.devices import chosen_device
@@ -93,7 +94,11 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Only this seed.")] = None,
     stage: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
     jobs: Jobs = None, device: Device = "auto", runs: Runs = Path("runs"), data: Data = None, preset: Preset = None,
-    overrides: Overrides = None, as_json: AsJson = False,
+    overrides: Overrides = None,
+    pilot: Annotated[
+        Path | None, typer.Option("--pilot", help="Finished runs whose variances a confirmatory study is planned with.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Run what is missing of a study, resume what was interrupted, and write the report."""
     from vocablab.base.files import read_json
@@ -105,7 +110,7 @@ def run(
     chosen, where = choose(study, preset, tuple(overrides or ())), chosen_device(device)
     place = Place(runs.resolve(), data_directory(data), where)
     wanted = selected_jobs(chosen.study, arm, seed, stage)
-    outcome = run_study(chosen, place, wanted, jobs or default_jobs(where), quiet=as_json)
+    outcome = run_study(chosen, place, wanted, jobs or default_jobs(where), quiet=as_json, pilot=pilot)
     report = read_json(outcome.report.with_suffix(".json"), "the report") if outcome.report else None
     if as_json:
         path = str(outcome.report) if outcome.report else None
@@ -170,6 +175,7 @@ app.command("pretrain")(pretrain_command)
 app.command("export")(export_command)
 app.command("import")(import_command)
 app.command("evaluate")(evaluate_command)
+app.command("compare")(compare_command)
 app.command("curves")(curves_command)
 app.add_typer(shards_app, name="shards")
 

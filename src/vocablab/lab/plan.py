@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from vocablab.analysis.claims import Benefit, Claim, NoHarm
+from vocablab.analysis.claims import Benefit, Claim
+from vocablab.analysis.planning import power
 from vocablab.analysis.scores import pair, read_study
-from vocablab.analysis.statistics import Estimate, Variance, estimate
-from vocablab.analysis.verdict import ALPHA, FEWEST_SEEDS
+from vocablab.analysis.statistics import Estimate, estimate
 from vocablab.base.errors import RunError, UserError
 from vocablab.lab.stages import STAGES
 from vocablab.lab.study import Arm, Study
@@ -21,11 +21,6 @@ from vocablab.training.precision import autocast, resolved
 from vocablab.training.throughput import PEAK_BFLOAT16
 from vocablab.vocab.vocabulary import padded
 
-ASSUMED = {"acc": (0.03, 0.5), "acc_flexible": (0.03, 0.5), "acc_norm": (0.01, 0.4)}
-"""Assumed standard deviations, between seeds and between items within a seed, of a paired difference of 0/1
-scores; replaced by a pilot's once there is one. Stated beside every number they lead to."""
-ASSUMED_BITS = (0.01, 0.2)
-"""The same for bits per byte."""
 TYPICAL_TOKENS_PER_BYTE = 0.28
 """For a rough plan only: about 3.6 bytes per token for GPT-2's vocabulary on English text."""
 PROBE_SECONDS = 1.0
@@ -160,40 +155,28 @@ def _coverage(study: Study, data: Path | None) -> tuple[dict[str, int], dict[str
 
 
 def detectable(claim: Claim, study: Study, items: dict[str, int], pilot: Path | None = None) -> dict[str, Any]:
-    """Minimum detectable effect of `claim` at 80 % power, and the seeds at which it reaches what is claimed.
-
-    Tested as the verdict tests: 5 % shared by the primary claims, a benefit from both sides, a harm from one.
-    """
+    """What the plan can find of `claim` at 80 % power (`vocablab.analysis.planning`), as JSON values."""
     number = sum(n for key, n in items.items() if key == claim.target or key.startswith(claim.target + "."))
-    wanted = claim.delta if isinstance(claim, Benefit) else claim.margin if isinstance(claim, NoHarm) else 0.0
-    alpha, sides = ALPHA / len(study.primary), 2 if isinstance(claim, Benefit) else 1
-    seeds = len(study.seeds)
-    found: dict[str, Any] = {
+    seeds, claims = len(study.seeds), len(study.primary)
+    if pilot is None:
+        found = power(claim, seeds, number, n_claims=claims)
+    else:
+        known = _pilot_estimate(pilot, claim)
+        # Clusters grow with items: a larger evaluation has more sources of the same size.
+        clusters = round(known.n_clusters * number / known.n_items)
+        found = power(claim, seeds, clusters, n_claims=claims, pilot=known.variance, floor=known.floor)
+    return {
         "claim": type(claim).__name__,
         "target": claim.target,
         "metric": claim.metric,
-        "wanted": wanted,
+        "wanted": found.wanted,
         "items": number,
-        "minimum_detectable_effect": None,
-        "seeds_needed": None,
+        "minimum_detectable_effect": found.mde,
+        "seeds_needed": found.seeds_needed,
+        "detectable": found.detectable,
+        "basis": found.basis if pilot is None else f"{found.basis}: {pilot.name}",
+        "sentence": found.sentence,
     }
-    if pilot is not None:
-        known = _pilot_estimate(pilot, claim)
-        # Clusters grow with items: a larger evaluation has more sources of the same size.
-        clusters = max(2, round(known.n_clusters * number / known.n_items)) if number else known.n_clusters
-        variance, floor = replace(known.variance, n_items=clusters), known.floor
-        found["variance"] = {"seed": variance.seed, "item": variance.item, "residual": variance.residual}
-        found["basis"] = f"variance of the pilot {pilot} ({known.n_seeds} seeds x {known.n_clusters} clusters)"
-    else:
-        between, within = ASSUMED.get(claim.metric, ASSUMED_BITS)
-        variance, floor = Variance(between**2, within**2, 0.0, seeds, max(1, number)), 0.0
-        found |= {"assumed_sd_between_seeds": between, "assumed_sd_between_items": within}
-        found["basis"] = f"assumed SD {between:g} between seeds and {within:g} between items"
-    if seeds > 1 and number:
-        found["minimum_detectable_effect"] = variance.detectable(seeds, alpha, sides=sides, floor=floor)
-        needed = variance.seeds_needed(wanted, alpha, sides=sides, floor=floor) if wanted > 0 else None
-        found["seeds_needed"] = None if needed is None else max(needed, FEWEST_SEEDS)
-    return found
 
 
 def _pilot_estimate(pilot: Path, claim: Claim) -> Estimate:
@@ -206,7 +189,12 @@ def _pilot_estimate(pilot: Path, claim: Claim) -> Estimate:
     if paired is None:
         raise UserError(f"--pilot {pilot}: it has no scores for {claim.metric} on {claim.target}.")
     found = estimate(
-        paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights
+        paired.treatment,
+        paired.control,
+        paired.clusters,
+        paired.treatment_weights,
+        paired.control_weights,
+        paired=claim.paired,
     )
     if found.n_seeds < 2:
         raise UserError(f"--pilot {pilot}: one seed cannot tell the variance between seeds; two are the least.")
@@ -214,23 +202,14 @@ def _pilot_estimate(pilot: Path, claim: Claim) -> Estimate:
 
 
 def require_detectable(study: Study, planned: dict[str, Any]) -> None:
-    """Refuse a confirmatory study whose plan cannot detect what it claims.
+    """Refuse a confirmatory study whose plan cannot detect the delta of a benefit.
 
     Raises:
         UserError: naming the claim, its MDE, its delta and the seeds that would do.
     """
     for claim in planned["claims"]:
-        mde = claim["minimum_detectable_effect"]
-        if claim["claim"] != Benefit.__name__ or (mde is not None and mde <= claim["wanted"]):
-            continue
-        needed = claim["seeds_needed"]
-        remedy = f"about {needed} seeds would do" if needed else "no number of seeds would do: ask more items"
-        reached = "nothing" if mde is None else f"{mde:.3g} at the least"
-        raise UserError(
-            f"study {study.name} is confirmatory, but its {len(study.seeds)} seeds detect {reached} for "
-            f"{claim['metric']} on {claim['target']} (80 % power; {claim['basis']}), and its delta is "
-            f"{claim['wanted']:g}; {remedy}."
-        )
+        if claim["claim"] == Benefit.__name__ and not claim["detectable"]:
+            raise UserError(f"study {study.name} is confirmatory and is not started: {claim['sentence']}")
 
 
 def default_jobs(device: str) -> int:

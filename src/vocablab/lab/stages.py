@@ -17,6 +17,7 @@ from vocablab.corpus.workers import InProcess
 from vocablab.lab.artifacts import FORMATS, is_done, run_stage
 from vocablab.lab.evaluation_hook import evaluation_hook
 from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
+from vocablab.lab.registration import COUNTED_AS, registration_hash
 from vocablab.lab.study import Arm, Study
 from vocablab.lab.trained import read_trained
 from vocablab.pretrain.length import target_bytes
@@ -28,6 +29,8 @@ from vocablab.vocab.vocabulary import Vocabulary, padded
 
 STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
 """The stages of a run in order; the study-wide vocabulary comes before, the report after."""
+DRAWN = frozenset({"pretrain", "sft"})
+"""Stages that draw from the arm's own seed (`Arm.seed_offset`); documents and questions are the same in every arm."""
 RESUMES = frozenset({"prepare", "pretrain"})
 """Stages that go on from what an interrupted attempt left; the others begin again."""
 
@@ -112,7 +115,7 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
         found[stage] = {
             "stage": stage,
             "format": FORMATS[stage],
-            "seed": seed,
+            "seed": arm.drawn_seed(seed) if stage in DRAWN else seed,
             "inputs": previous,
             **to_json(parts[stage], identity_only=True),
         }
@@ -129,7 +132,8 @@ def make_vocabulary(study: Study, place: Place) -> None:
         most = max(len(arm.intervention.tokens()) for arm in study.arms)
         vocabulary = Vocabulary(base, (), padded(base.get_vocab_size() + most))
         vocabulary.save(directory)
-        return {"base_size": vocabulary.base_size, "padded_size": vocabulary.padded_size}
+        sizes = {"base_size": vocabulary.base_size, "padded_size": vocabulary.padded_size}
+        return {**sizes, COUNTED_AS: registration_hash(study)}
 
     run_stage(place.study(study) / "vocabulary", vocabulary_identity(study), work, "cpu", resumes=False)
 
@@ -144,6 +148,8 @@ def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
         "evaluate": _evaluate,
     }
     known = identities(context.study, context.arm, context.seed)
+    # Not identity: the same model stays the same model whatever is claimed about it.
+    registered = {COUNTED_AS: registration_hash(context.study)}
     ran = []
     for stage in STAGES[: STAGES.index(until) + 1]:
         if is_done(context.path(stage), known[stage]):
@@ -152,7 +158,7 @@ def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
         run_stage(
             context.path(stage),
             known[stage],
-            lambda directory, stage=stage: work[stage](context, directory),  # type: ignore[misc]
+            lambda directory, stage=stage: {**work[stage](context, directory), **registered},  # type: ignore[misc]
             context.place.device,
             resumes=stage in RESUMES,
         )
@@ -203,7 +209,7 @@ def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
         codec,
         read_split(run.path("prepare") / "train"),
         read_split(run.path("prepare") / "validation"),
-        run.seed,
+        run.arm.drawn_seed(run.seed),
         directory,
         lambda done, total, note: run.progress("pretrain", done, total, note),
         place=Ranks(device=run.place.device),
@@ -232,7 +238,7 @@ def _sft(run: RunContext, directory: Path) -> dict[str, Any]:
         run.arm.recipe.sft,
         run.path("export"),
         examples,
-        run.seed,
+        run.arm.drawn_seed(run.seed),
         run.place.device,
         directory,
         lambda done, total, note: run.progress("sft", done, total, note),

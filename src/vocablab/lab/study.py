@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from vocablab.analysis.claims import Claim
+from vocablab.analysis.claims import Benefit, Claim
 from vocablab.base.errors import UserError
 from vocablab.corpus.corpus import Corpus
 from vocablab.model.gpt2 import GPT2Config
@@ -105,6 +105,10 @@ class Study:
                 raise UserError(f"study {self.name}: {role} '{name}' is not one of its arms {names}.")
         if not 1 <= len(self.primary) <= 3:
             raise UserError(f"study {self.name}: one to three primary claims, not {len(self.primary)}.")
+        for claim in self.primary:
+            for name in claim.baselines if isinstance(claim, Benefit) else ():
+                if name not in names or name == self.treatment:
+                    raise UserError(f"study {self.name}: baseline '{name}' of a claim is no other arm of {names}.")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UserError(f"study {self.name}: seeds must be at least one and all different.")
 
