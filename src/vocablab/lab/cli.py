@@ -11,6 +11,7 @@ from rich.table import Table
 
 from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
+from vocablab.lab.calibrate_command import calibrate_command
 from vocablab.lab.compare_command import compare_command
 from vocablab.lab.coverage_command import coverage_command, mine_command
 from vocablab.lab.curves_command import curves_command
@@ -175,6 +176,7 @@ app.command("pretrain")(pretrain_command)
 app.command("export")(export_command)
 app.command("import")(import_command)
 app.command("evaluate")(evaluate_command)
+app.command("calibrate")(calibrate_command)
 app.command("compare")(compare_command)
 app.command("curves")(curves_command)
 app.add_typer(shards_app, name="shards")
