@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from vocablab.analysis.effects import components
 from vocablab.analysis.exposure import fact_keys
@@ -245,3 +246,24 @@ def test_a_control_that_has_not_run_leaves_the_ratio_open(make_study: MakeStudy)
     shutil.rmtree(study / "control")
     arms = {row["arm"]: row for row in build_report(study)["ledger"]["arms"]}
     assert arms["sham"]["per_run_against_control"] == {"source_bytes": None, "tokens": None, "total_flops": None}
+
+
+def test_many_questions_are_corrected(report: dict[str, Any]) -> None:
+    """Holm over the claims, false discovery rates over the rest, Dunnett over the arms: statsmodels' own numbers."""
+    judged = report["verdicts"]
+    expected = multipletests([one["p_value"] for one in judged], method="holm")[1]
+    assert [one["adjusted_p"] for one in judged] == pytest.approx(list(expected))
+    rest = [row for row in report["effects"] if not row["primary"]]
+    expected = multipletests([row["p_value"] for row in rest], method="fdr_bh")[1]
+    assert [row["q_value"] for row in rest] == pytest.approx(list(expected))
+    assert all(row["q_value"] is None for row in report["effects"] if row["primary"])
+    single = {(row["target"], row["metric"], row["arm"]): row for row in report["effects"]}
+    assert len({row["arm"] for row in report["against_control"]}) >= 2
+    for row in report["against_control"]:
+        plain = single[(row["target"], row["metric"], row["arm"])]
+        assert row["effect"] == pytest.approx(plain["effect"])
+        # The interval of right and wrong answers is not symmetric, Dunnett's is.
+        if row["metric"] == "bits_per_byte":
+            assert row["low"] < plain["low"]
+            assert plain["high"] < row["high"]
+        assert row["p_value"] >= plain["p_value"] - 1e-4

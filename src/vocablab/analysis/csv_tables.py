@@ -10,8 +10,8 @@ from vocablab.base.files import write_bytes_atomically
 
 _CONTRAST = (
     "target", "metric", "arm", "against", "claimed", "primary", "direction", "effect", "low", "high", "level",
-    "standard_error", "degrees_of_freedom", "p_value", "sign_flip_p", "mde", "treatment_mean", "control_mean",
-    "n_seeds", "n_items", "n_clusters",
+    "standard_error", "degrees_of_freedom", "p_value", "q_value", "sign_flip_p", "mde", "treatment_mean",
+    "control_mean", "n_seeds", "n_items", "n_clusters",
 )  # fmt: skip
 
 

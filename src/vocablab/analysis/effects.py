@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from vocablab.analysis.claims import LOWER_IS_BETTER
+from vocablab.analysis.multiplicity import benjamini_hochberg, dunnett
 from vocablab.analysis.scores import Paired, StudyFiles, item_values, measures, pair
 from vocablab.analysis.statistics import Estimate, estimate, mcnemar, wilson
 from vocablab.base.errors import RunError
@@ -46,9 +47,10 @@ class Pairs:
         return self._known[(arm, against, target, metric)]
 
 
-def estimate_of(paired: Paired) -> Estimate:
-    """The estimate of a pair, over seeds and items."""
-    return estimate(paired.treatment, paired.control, paired.clusters, paired.treatment_weights, paired.control_weights)
+def estimate_of(paired: Paired, *, same_seeds: bool = True) -> Estimate:
+    """The estimate of a pair, over seeds and items; the arms' seeds are the same ones unless said otherwise."""
+    weights = paired.treatment_weights, paired.control_weights
+    return estimate(paired.treatment, paired.control, paired.clusters, *weights, paired=same_seeds)
 
 
 def estimate_json(paired: Paired, found: Estimate, level: float, metric: str) -> dict[str, Any]:
@@ -123,14 +125,47 @@ def all_measures(study: StudyFiles) -> list[tuple[str, str]]:
 
 
 def effects(pairs: Pairs) -> list[dict[str, Any]]:
-    """Each other arm minus control on each measure, at a plain 95 % level: exploratory, not corrected."""
+    """Each other arm minus control on each measure: intervals at a plain 95 % level, exploratory.
+
+    ``q_value`` is the false discovery rate (Benjamini and Hochberg 1995) over all of them but the primary claims, which
+    Holm corrects among themselves; None there.
+    """
     study = pairs.study
-    return [
+    rows = [
         row
         for target, metric in _wanted(study)
         for arm in study.arm_names
         if arm != study.control and (row := _contrast(pairs, arm, study.control, target, metric))
     ]
+    _discoveries(rows)
+    return rows
+
+
+def _discoveries(rows: list[dict[str, Any]]) -> None:
+    asked = [row for row in rows if not row["primary"]]
+    for row, rate in zip(asked, benjamini_hochberg([row["p_value"] for row in asked]), strict=True):
+        row["q_value"] = rate
+    for row in rows:
+        row.setdefault("q_value", None)
+
+
+def against_control(pairs: Pairs) -> list[dict[str, Any]]:
+    """All arms against control on each claimed measure, with intervals that hold together (Dunnett 1955).
+
+    Empty for a measure with fewer than two other arms.
+    """
+    study, found = pairs.study, []
+    for claim in study.claims:
+        arms = {arm: pairs.get(arm, study.control, claim.target, claim.metric) for arm in study.arm_names}
+        named = {arm: estimate_of(paired) for arm, paired in arms.items() if arm != study.control and paired}
+        # One seed leaves no degrees of freedom between seeds, and different ones no common number.
+        if len(named) < 2 or len({one.n_seeds for one in named.values()}) > 1:
+            continue
+        for arm, one in zip(named, dunnett(list(named.values()), LEVEL), strict=True):
+            row = {"target": claim.target, "metric": claim.metric, "arm": arm, **dataclasses.asdict(one)}
+            found.append(row | {"direction": 1 if claim.higher_is_better else -1, "n_seeds": named[arm].n_seeds,
+                                "n_items": named[arm].n_items})  # fmt: skip
+    return found
 
 
 def placebo_contrasts(pairs: Pairs) -> list[dict[str, Any]]:
@@ -140,13 +175,15 @@ def placebo_contrasts(pairs: Pairs) -> list[dict[str, Any]]:
     token, a widened model.
     """
     study = pairs.study
-    return [
+    rows = [
         row
         for target, metric in _wanted(study)
         for arm in study.arm_names
         if arm not in (study.control, study.treatment)
         and (row := _contrast(pairs, study.treatment, arm, target, metric))
     ]
+    _discoveries(rows)
+    return rows
 
 
 def _wanted(study: StudyFiles) -> list[tuple[str, str]]:

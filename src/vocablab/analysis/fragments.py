@@ -155,7 +155,7 @@ def _key_numbers(verdict: dict[str, Any]) -> str:
         (f"{level} interval", " to ".join(bounds)),
         ("Detectable at 80 % power", f"{_size(verdict['mde'], metric)} ({_planned(verdict)})"),
         ("Sample", f"{found['n_seeds']} seeds × {found['n_items']} items"),
-        ("p (two-way t)", f"{p_value(found['p_value'])}, df {found['degrees_of_freedom'] or 0:.1f}"),
+        ("p (two-way t; after Holm)", f"{p_value(verdict['p_value'])}; {p_value(verdict['adjusted_p'])}"),
         ("p (sign flips of seeds)", p_value(found["sign_flip_p"])),
     ]
     listed = "".join(f"<div><dt>{k}</dt><dd>{text(v)}</dd></div>" for k, v in pairs)
@@ -192,6 +192,11 @@ def effects(report: dict[str, Any]) -> str:
     every = _contrasts(report, report["effects"], "Arm minus control", "arm")
     parts = [("Variance components and detectable effects of the primary claims", precision)] if judged else []
     parts += [("Every seed of the primary claims", seeds)] if judged else []
+    together = _contrasts(report, report["against_control"], "Arm minus control", "arm")
+    if report["against_control"]:
+        parts.append(
+            ("All arms against control on the claimed measures, intervals that hold together (Dunnett)", together)
+        )
     parts.append(("Every arm and measure against control (exploratory)", every))
     return "".join(f"<details><summary>{head}</summary>{body}</details>" for head, body in parts)
 
@@ -218,11 +223,12 @@ def _contrasts(report: dict[str, Any], contrasts: list[dict[str, Any]], whose: s
             interval(row, row["metric"]),
             _better(row),
             p_value(row["p_value"]),
+            p_value(row.get("q_value")),
             f"{row['n_seeds']} × {row['n_items']}",
         ]
         for row in contrasts
     ]
-    head = ["Measure", whose, "Difference", "95 % interval", "Reads", "p", "Seeds × items"]
+    head = ["Measure", whose, "Difference", "95 % interval", "Reads", "p", "q", "Seeds × items"]
     return table(head, rows, numeric_from=2, name="effects")
 
 

@@ -87,14 +87,23 @@ def _claims(report: dict[str, Any]) -> str:
                 *cells,
                 f"{number(verdict['improvement'], metric, signed=True)} {unit(metric)}",
                 f"{' to '.join(ends)} ({100 * verdict['level']:.4g} %)",
-                p_value(found["p_value"]).replace("<", r"\<"),
+                f"{p_value(verdict['p_value'])} / {p_value(verdict['adjusted_p'])}".replace("<", r"\<"),
                 f"{found['n_seeds']} × {found['n_items']}",
                 _size(verdict["mde"], metric),
                 "not planned" if verdict["planned_mde"] is None else _size(verdict["planned_mde"], metric),
                 " / ".join("–" if share is None else f"{100 * share:.0f} %" for share in shares),
             ]
         )
-    head = ["Claim", "Verdict", "Improvement", "Interval", "p", "Seeds × items", "MDE achieved", "MDE planned"]
+    head = [
+        "Claim",
+        "Verdict",
+        "Improvement",
+        "Interval",
+        "p / after Holm",
+        "Seeds × items",
+        "MDE achieved",
+        "MDE planned",
+    ]
     return table([*head, "Variance from seeds / items / residual"], rows, numeric_from=2) if rows else "None."
 
 

@@ -6,21 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from vocablab.analysis import samples
+from vocablab.analysis.claims import Benefit, Claim
 from vocablab.analysis.decodings import decodings, text_modes
 from vocablab.analysis.deviations import deviations, missing
-from vocablab.analysis.effects import Pairs, components, effects, estimate_json, estimate_of, placebo_contrasts, scores
+from vocablab.analysis.effects import (
+    Pairs,
+    against_control,
+    components,
+    effects,
+    estimate_json,
+    estimate_of,
+    placebo_contrasts,
+    scores,
+)
 from vocablab.analysis.exposure import exposure
 from vocablab.analysis.gates import all_gates
 from vocablab.analysis.ledger import ledger, provenance, runs
 from vocablab.analysis.losses import pretrain_curves, sft_curves
 from vocablab.analysis.pictures import probes
 from vocablab.analysis.scores import StudyFiles, read_study
+from vocablab.analysis.statistics import Estimate
 from vocablab.analysis.treatment_items import treated_and_untreated
-from vocablab.analysis.verdict import decide, describe
+from vocablab.analysis.verdict import adjusted, decide, describe
 from vocablab.base.config import to_json
 from vocablab.base.files import read_json
 
-FORMAT = 2
+FORMAT = 3
 
 
 def build_report(study_dir: Path) -> dict[str, Any]:
@@ -37,12 +48,14 @@ def build_report(study_dir: Path) -> dict[str, Any]:
     gates = all_gates(pairs)
     green = all(gate["passed"] for gate in gates)
     planned = [_planned(description, index) for index in range(len(study.claims))]
+    judged = _verdicts(pairs, green)
     report = {
         "format": FORMAT,
         "study": _study(study),
-        "verdicts": [_verdict(pairs, index, green) | {"planned_mde": mde} for index, mde in enumerate(planned)],
+        "verdicts": [found | {"planned_mde": mde} for found, mde in zip(judged, planned, strict=True)],
         "effects": effects(pairs),
         "placebos": placebo_contrasts(pairs),
+        "against_control": against_control(pairs),
         "treated": treated_and_untreated(pairs),
         "exposure": exposure(pairs),
         "scores": scores(study),
@@ -79,27 +92,42 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _verdict(pairs: Pairs, index: int, gates_ok: bool) -> dict[str, Any]:
-    study, claim = pairs.study, pairs.study.claims[index]
-    paired = pairs.get(study.treatment, study.control, claim.target, claim.metric)
-    found = estimate_of(paired) if paired else None
-    verdict = decide(
-        claim,
-        found,
-        found.n_seeds if found else 0,
-        gates_ok,
-        study.exploratory,
-        n_claims=len(study.claims),
-        declared_seeds=len(study.seeds),
-        treatment=study.treatment,
-    )
-    shown = estimate_json(paired, found, verdict.level, claim.metric) if paired and found else None
-    return {
-        "claim": to_json(claim) | {"text": describe(claim), "higher_is_better": claim.higher_is_better},
-        **dataclasses.asdict(verdict),
-        "estimate": shown,
-        "components": components(shown["variance"]) if shown else [],
-    }
+def _verdicts(pairs: Pairs, gates_ok: bool) -> list[dict[str, Any]]:
+    """The primary claims judged, their p-values adjusted by Holm."""
+    study, words, shown = pairs.study, [], []
+    for claim in study.claims:
+        paired = pairs.get(study.treatment, study.control, claim.target, claim.metric)
+        found = estimate_of(paired, same_seeds=claim.paired) if paired else None
+        words.append(
+            decide(
+                claim,
+                found,
+                found.n_seeds if found else 0,
+                gates_ok,
+                study.exploratory,
+                n_claims=len(study.claims),
+                declared_seeds=len(study.seeds),
+                treatment=study.treatment,
+                baselines=_baselines(pairs, claim),
+            )
+        )
+        shown.append(estimate_json(paired, found, words[-1].level, claim.metric) if paired and found else None)
+    return [
+        {
+            "claim": to_json(claim) | {"text": describe(claim), "higher_is_better": claim.higher_is_better},
+            **dataclasses.asdict(word),
+            "estimate": numbers,
+            "components": components(numbers["variance"]) if numbers else [],
+        }
+        for claim, word, numbers in zip(study.claims, adjusted(words), shown, strict=True)
+    ]
+
+
+def _baselines(pairs: Pairs, claim: Claim) -> dict[str, Estimate]:
+    """Treatment minus each baseline that the claim names and that has scores."""
+    names = claim.baselines if isinstance(claim, Benefit) else ()
+    found = {name: pairs.get(pairs.study.treatment, name, claim.target, claim.metric) for name in names}
+    return {name: estimate_of(paired, same_seeds=claim.paired) for name, paired in found.items() if paired}
 
 
 def _planned(description: dict[str, Any], index: int) -> float | None:
