@@ -7,18 +7,23 @@
 Likelihood: HellaSwag in the harness's way, float32, the same exported model with random weights; `lm_eval`'s `hf` model
 at the best of three batch sizes. Every log-likelihood must agree within 1e-3 nats, or nothing is printed. Generation:
 GSM8K's prompts, greedy, against `generate` of transformers, left-padded in batches, at the best of two batch sizes and
-two orders of the prompts. Each measurement is a process of its own, so that none profits from another's memory.
+two orders of the prompts. Answers of random weights never end, which no trained model's do; so there are two cases, one
+with endings planted. Random weights also repeat themselves more than trained ones do, which makes guessing easy: hence
+the line without guesses. Each measurement is a process of its own, so that none profits from another's memory;
+contenders take turns, and seconds are medians.
 """
 
 import argparse
+import importlib.metadata
 import json
 import math
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,22 +108,38 @@ def texts() -> list[str]:
 
 
 def plant_endings(network: Any, codec: Any, case: Case) -> None:
-    """Lengthen the end-of-text row until half of the answers end before two thirds of the longest."""
+    """Make answers end at many different lengths, half of them before about the middle of the longest.
+
+    Every position's row gets some of the end-of-text row's direction: most get little, a few get much. Where a text
+    ends then depends on where it is and on what it says, and whoever computes the model sees the same. (Lengthening the
+    end-of-text row does not do it: half of the answers then end at once, and the others, in their loops, never.)
+    """
     from vocablab.corpus.lost_form import FormCode
     from vocablab.evaluate.generation import generate
     from vocablab.evaluate.model import Loaded
     from vocablab.model.reader import NetworkReader
 
-    row = network.output_rows[codec.vocabulary.eos_id]
-    first = row.detach().clone()
-    for factor in np.arange(1.2, 6.0, 0.1):
+    positions = dict(network.named_parameters())["transformer.wpe.weight"]
+    first = positions.detach().clone()
+    direction = network.output_rows[codec.vocabulary.eos_id].detach().clone()
+    share = torch.from_numpy(np.random.default_rng(0).exponential(size=(len(first), 1))).float()
+    asked = prompts(case)[:: max(1, case.items // 16)]
+    low, high = 0.05, 1.0
+    found: list[tuple[float, float]] = []
+    # Few answers have few lengths, so the middle may be out of reach; it is enough to be near.
+    while len(found) < 8 and (not found or min(found)[0] > 0.15):
+        strength = math.sqrt(low * high)
         with torch.no_grad():
-            row.copy_(first * factor)
+            positions.copy_(first + strength * share * direction)
         loaded = Loaded(NetworkReader(network.eval()), codec, FormCode.empty())
-        answers = generate(loaded, prompts(case)[:: max(1, case.items // 16)], case.longest)
-        if statistics.median(len(answer.ids) for answer in answers) < case.longest * 2 / 3:
-            return
-    raise SystemExit("no length of the end-of-text row makes answers end")
+        middle = statistics.median(len(answer.ids) for answer in generate(loaded, asked, case.longest)) / case.longest
+        found.append((abs(middle - 0.5), strength))
+        low, high = (strength, high) if middle > 0.5 else (low, strength)
+    off, strength = min(found)
+    if off > 0.4:
+        raise SystemExit("no strength makes answers end: they all end at once, or none does.")
+    with torch.no_grad():
+        positions.copy_(first + strength * share * direction)
 
 
 def prompts(case: Case) -> list[Any]:
@@ -229,7 +250,7 @@ def child(case: Case, who: str, options: dict[str, Any], directory: Path, thread
         command = [sys.executable, __file__, "--child", json.dumps(told), "--json", str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise SystemExit(f"{who} failed: {done.stderr.strip().splitlines()[-1]}")
+            raise SystemExit(f"{who} {options} failed:\n{done.stderr[-3000:]}")
         found = json.loads(out.read_text())
     return found["seconds"], found["results"]
 
@@ -253,41 +274,59 @@ def differences(case: Case, theirs: Any, ours: Any) -> int:
     return 0
 
 
-def compare(name: str, case: Case, directory: Path, repeats: int, threads: int) -> list[dict[str, Any]]:
-    """One line per contender: median seconds, ratio to the reference's."""
-    who = CONTENDERS[case.kind]
-    reference = next(iter(who))
-    # The best way of each is found first, on fewer items.
-    few = Case(**{**case.__dict__, "items": max(8, case.items // 4)})
-    best: dict[str, dict[str, Any]] = {}
-    for name_of, ways in who.items():
-        timed = [(child(few, name_of, way, directory, threads)[0], i) for i, way in enumerate(ways)] if ways[1:] else []
-        best[name_of] = ways[min(timed)[1]] if timed else ways[0]
-    taken: dict[str, list[float]] = {name_of: [] for name_of in who}
-    results: dict[str, Any] = {}
+def best_way(case: Case, who: str, directory: Path, threads: int) -> dict[str, Any]:
+    """The options with which a contender is fastest."""
+    ways = CONTENDERS[case.kind][who]
+    if len(ways) == 1:
+        return ways[0]
+    # A quarter of the stories is enough to tell. Of prompts all are needed: batches of 64, and their order, differ from
+    # others only where there are many.
+    few = replace(case, items=max(8, case.items // 4)) if case.kind == "likelihood" else case
+    return min(ways, key=lambda way: child(few, who, way, directory, threads)[0])
+
+
+def compare(
+    name: str, case: Case, ways: dict[str, dict[str, Any]], directory: Path, repeats: int, threads: int
+) -> list[dict[str, Any]]:
+    """One line per contender, with its way: median seconds, ratio to the reference's."""
+    contenders = list(ways)
+    taken: dict[str, list[float]] = {who: [] for who in contenders}
+    different = dict.fromkeys(contenders, 0)
+    lengths: dict[str, list[int]] = {}
+    expected: Any = None
     for _ in range(repeats):
-        for name_of in who:
-            seconds, results[name_of] = child(case, name_of, best[name_of], directory, threads)
-            taken[name_of].append(seconds)
-    lines = []
-    for name_of in who:
-        seconds = statistics.median(taken[name_of])
-        line = {
-            "case": name, "who": name_of, "way": best[name_of], "seconds": seconds,
-            "per_second": case.items / seconds, "ratio": statistics.median(taken[reference]) / seconds,
-            "goal": GOALS[case.kind] if name_of == "vocablab" else None,
-            "different": differences(case, results[reference], results[name_of]),
-        }  # fmt: skip
-        if case.kind == "generation":
-            line["median_tokens"] = statistics.median(len(answer) for answer in results[name_of])
-        lines.append(line)
-    return lines
+        for who in contenders:
+            seconds, results = child(case, who, ways[who], directory, threads)
+            expected = results if expected is None else expected
+            different[who] = max(different[who], differences(case, expected, results))
+            taken[who].append(seconds)
+            if case.kind == "generation":
+                lengths[who] = np.quantile([len(answer) for answer in results], (0.25, 0.5, 0.75)).astype(int).tolist()
+    medians = {who: statistics.median(taken[who]) for who in contenders}
+    return [
+        {
+            "case": name, "who": who, "way": ways[who], "seconds": medians[who], "all_seconds": taken[who],
+            "per_second": case.items / medians[who], "ratio": medians[contenders[0]] / medians[who],
+            "goal": GOALS[case.kind] if who == "vocablab" else None, "different": different[who],
+            "answer_tokens": lengths.get(who),
+        }
+        for who in contenders
+    ]  # fmt: skip
+
+
+def notes_of(line: dict[str, Any]) -> str:
+    """How a contender was run and what it answered."""
+    notes = [f"{key} {value}" for key, value in line["way"].items()]
+    if line["answer_tokens"]:
+        quarter, half, most = line["answer_tokens"]
+        notes += [f"median answer {half} tokens (quartiles {quarter}, {most})", f"{line['different']} answers differ"]
+    return ", ".join(notes)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="*", choices=CASES, help="some of the cases")
-    parser.add_argument("--quick", action="store_true", help="small sizes, one repeat")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one repeat, the first way of each contender")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the numbers here")
@@ -299,26 +338,33 @@ def main() -> None:
     if not DATA.is_dir():
         raise SystemExit(f"this benchmark needs the data directory {DATA}.")
     cases = QUICK if chosen.quick else CASES
+    missing = sorted(set(chosen.cases or cases) - set(cases))
+    if missing:
+        raise SystemExit(f"--quick has no case {missing[0]}.")
     found = []
     print(f"{'case':<22}{'who':<26}{'items/s':>9}{'seconds':>9}{'ratio':>7}{'goal':>6}  notes", flush=True)
     for name in chosen.cases or cases:
         with tempfile.TemporaryDirectory() as place:
-            make_model(cases[name], Path(place) / "model")
-            repeats = 1 if chosen.quick else chosen.repeats
-            lines = compare(name, cases[name], Path(place) / "model", repeats, chosen.threads)
+            case, model = cases[name], Path(place) / "model"
+            make_model(case, model)
+            who = CONTENDERS[case.kind]
+            if chosen.quick:
+                ways, repeats = {one: options[0] for one, options in who.items()}, 1
+            else:
+                ways, repeats = {one: best_way(case, one, model, chosen.threads) for one in who}, chosen.repeats
+            lines = compare(name, case, ways, model, repeats, chosen.threads)
         for line in lines:
-            notes = [f"{key} {value}" for key, value in line["way"].items()]
-            if "median_tokens" in line:
-                notes += [f"{line['median_tokens']:.0f} tokens", f"{line['different']} answers differ"]
             goal = "" if line["goal"] is None else f"{line['goal']:.1f}"
             print(
                 f"{name:<22}{line['who']:<26}{line['per_second']:>9.2f}{line['seconds']:>9.2f}{line['ratio']:>7.2f}"
-                f"{goal:>6}  {', '.join(notes)}",
+                f"{goal:>6}  {notes_of(line)}",
                 flush=True,
             )
         found += lines
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+        packages = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "lm_eval")}
+        machine = {"machine": platform.processor() or platform.machine(), "threads": chosen.threads, **packages}
+        chosen.json.write_text(json.dumps({**machine, "lines": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
