@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.models import make_codec
 from transformers import AutoTokenizer
 
 from vocablab.base.errors import UserError
@@ -118,3 +119,15 @@ def test_a_changed_vocabulary_file_is_refused(tmp_path: Path) -> None:
 def test_the_control_is_the_plain_path(text: str) -> None:
     control = Codec(codec().vocabulary, NoChange())
     assert control.encode(text).ids.tolist() == codec().vocabulary.encode_plain(text).ids.tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.text(st.characters(codec=None), max_size=30) | st.sampled_from(["", "\ud800", "6 * 9 = 54"])))
+def test_many_texts_are_encoded_as_one_by_one(texts: list[str]) -> None:
+    codec = make_codec(FactTokens())
+    spans = [codec.intervention.spans(text, "") for text in texts]
+    for text, found in zip(texts, codec.encode_spans_many(texts, spans), strict=True):
+        alone = codec.encode(text)
+        assert found.ids.tolist() == alone.ids.tolist()
+        assert found.ends.tolist() == alone.ends.tolist()
+        assert (found.ids.dtype, found.ends.dtype) == (alone.ids.dtype, alone.ends.dtype)

@@ -63,10 +63,11 @@ def score_continuations(
         bare: read the prompt without the end-of-text token before it (it still begins an empty one).
     """
     chains, lost = [], []
-    for owner, (name, prompt, continuation) in enumerate(pairs):
-        spans = loaded.codec.intervention.spans(prompt + continuation, name)
+    texts = [prompt + continuation for _, prompt, continuation in pairs]
+    replaced = [loaded.codec.intervention.spans(text, pair[0]) for text, pair in zip(texts, pairs, strict=True)]
+    together = loaded.codec.encode_spans_many(texts, replaced)
+    for owner, ((_, prompt, _), spans, encoded) in enumerate(zip(pairs, replaced, together, strict=True)):
         lost.append(loaded.forms.bits([span for span in spans if span.end > len(prompt)]))
-        encoded = loaded.codec.encode_spans(prompt + continuation, spans)
         scored = encoded.ends > len(prompt)
         ids = encoded.ids.astype(np.int64)
         if not bare or not len(scored) or scored[0]:

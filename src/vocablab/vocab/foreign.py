@@ -30,6 +30,9 @@ class ForeignVocabulary(Vocabulary):
         ends = np.maximum.accumulate(np.array([end for _, end in encoding.offsets], dtype=np.int64))
         return Encoded(np.array(encoding.ids, dtype=np.int32), ends)
 
+    def encode_plain_many(self, texts: list[str]) -> list[Encoded]:
+        return [self.encode_plain(text) for text in texts]
+
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         return str(self.base.decode([int(i) for i in ids], skip_special_tokens=False))
 
