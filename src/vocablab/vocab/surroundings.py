@@ -34,7 +34,8 @@ _DIGIT_TOKEN = r"\[[0-9]:[a-z_]+\]|<N_[0-9]+>"
 _TOKEN = rf"(?:{_DIGIT_TOKEN}|<PAUSE>|<[A-Z]+(?:_[^\s<>]+)+>)"
 """The name of an added token. It stands for what may be why its neighbour was refused: a second pass refuses it too."""
 _TOKEN_BEFORE, _TOKEN_AFTER = re.compile(rf"{_TOKEN}\Z"), re.compile(_TOKEN)
-_DIGIT_BEFORE = re.compile(rf"(?:[0-9]|{_DIGIT_TOKEN})\Z")
+_DIGIT_BEFORE = re.compile(rf"(?:[0-9]|{_TOKEN})\Z")
+"""Whatever token it is: the text that it stands for may end in a digit."""
 _MORE_DIGITS = re.compile(r"[ \u00a0\u2009\u202f](?:[0-9]{3}(?![0-9]|[ ]*[-+*×/=])|[0-9]+[/⁄][0-9]+(?![0-9 ]*=))")
 """After an answer: the next group of ``54 000``, the fraction of ``54 1/2``."""
 _DIMENSION = re.compile(
