@@ -12,7 +12,9 @@ from support.shell import vocablab
 from vocablab.analysis.statistics import wilson
 from vocablab.base.errors import UserError
 from vocablab.corpus.lost_form import FormCode
+from vocablab.evaluate.answering import Answering
 from vocablab.export.hugging_face import export
+from vocablab.lab.evaluations import wanted
 from vocablab.lab.models import checkpoints_of, model_source
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.vocab.interventions import FactTokens
@@ -113,3 +115,13 @@ def test_which_model_a_name_means(model: Path, tmp_path: Path, monkeypatch: pyte
         model_source(str(tmp_path), "main", None)
     with pytest.raises(UserError, match="no run of pretraining with kept checkpoints"):
         checkpoints_of(model_source(str(model), "main", None))
+
+
+def test_documents_are_spread_evenly_and_named_apart(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.jsonl").write_text("".join(f'{{"text": "{folder}{i}"}}\n' for i in range(3)))
+    found = wanted(["text"], None, 0, Answering(), tmp_path, ("native",), None).texts
+    assert len({name for name, _ in found}) == len(found) == 6
+    few = wanted(["text"], 2, 0, Answering(), tmp_path, ("native",), None).texts
+    assert [text for _, text in few] == ["a0", "b0"]

@@ -85,6 +85,7 @@ def score_answers(
         loaded, [(key(task, item), item.prompt, item.gold) for item in items], batch_size, bare=task.bare
     )
     rivals = choice_costs(loaded, task, items, batch_size)
+    of = {item.item_id: (cost, rival) for item, cost, rival in zip(items, gold, rivals, strict=True)}
     rows = []
     for decoding in how.decodings:
         asked = list(_asked(loaded, task, items, decoding))
@@ -92,7 +93,6 @@ def score_answers(
             continue
         times = how.samples if decoding == SAMPLED else 1
         answers = _generate(loaded, task, asked, decoding, times, how, batch_size)
-        of = {item.item_id: (cost, rival) for item, cost, rival in zip(items, gold, rivals, strict=True)}
         for i, one in enumerate(asked):
             cost, rival = of[one.item.item_id]
             mine = answers[i * times : (i + 1) * times]

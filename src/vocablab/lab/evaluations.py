@@ -25,6 +25,7 @@ from vocablab.lab.models import Source
 from vocablab.tasks.answers import EXTRACTOR_VERSION
 from vocablab.tasks.named import named_tasks
 from vocablab.tasks.natural_text import TEXT_TASK
+from vocablab.tasks.task import evenly
 
 REPORT = "scores.json"
 """The table as JSON, beside the scores."""
@@ -73,13 +74,15 @@ def _documents(text: Path | None, data: Path | None, limit: int | None) -> tuple
     if not text.exists():
         raise UserError(f"--text {text}: there is no such file or directory.")
     files = text_files(text) if text.is_dir() else [text]
+    # Two directories may hold files of one name.
+    names = [str(file.relative_to(text)) if text.is_dir() else file.name for file in files]
     found = [
-        (f"{file.name}/{number}", document) for file in files for number, document in enumerate(documents_of(file))
-        if document
+        (f"{name}/{number}", document) for name, file in zip(names, files, strict=True)
+        for number, document in enumerate(documents_of(file)) if document
     ]  # fmt: skip
     if not found:
         raise UserError(f"--text {text}: there are no documents in it.")
-    return tuple(found[:limit])
+    return tuple(document for _, document in evenly(found, limit))
 
 
 def evaluate_and_record(

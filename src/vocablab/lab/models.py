@@ -81,7 +81,10 @@ def model_source(model: str, revision: str, data: Path | None) -> Source:
     if path.exists():
         raise UserError(f"{path} is a file; give the directory of a model (vocablab import reads .pt files).")
     found = model_directory(model, revision, data, WANTED, "MODEL")
-    return Source(model, found, Path()) if not found.is_relative_to(data or found / "-") else _local(found, model)
+    if data is not None and found.is_relative_to(data):
+        return _local(found, model)
+    # Beside the hub's cache nobody would look for scores.
+    return Source(model, found, Path())
 
 
 def _local(path: Path, name: str | None = None) -> Source:
