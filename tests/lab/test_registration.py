@@ -8,6 +8,7 @@ import pytest
 
 from vocablab.analysis.claims import Benefit, NoHarm
 from vocablab.base.config import to_json
+from vocablab.base.errors import UserError
 from vocablab.base.files import read_json, write_json_atomically
 from vocablab.base.modules import load_file
 from vocablab.lab.catalog import Chosen
@@ -95,14 +96,15 @@ def test_overrides_alone_are_exploratory(tmp_path: Path) -> None:
     )
 
 
-def test_a_study_of_an_older_version_keeps_its_promise(tmp_path: Path) -> None:
+def test_a_study_without_a_registration_is_refused(tmp_path: Path) -> None:
     study = tiny()
     old = written(study, tmp_path)
     del old["registration"]
     write_json_atomically(tmp_path / STUDY_FILE, old)
     finish_a_stage(study, tmp_path)
-    assert written(study, tmp_path)["exploratory"] is None
-    assert "delta of arithmetic.transfer was 0.05, is 0.02" in written(delta(study, 0.02), tmp_path)["exploratory"]
+    for declared in (study, delta(study, 0.02)):
+        with pytest.raises(UserError, match="has no registration of its claims"):
+            written(declared, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from vocablab.analysis.claims import Benefit, Claim
+from vocablab.analysis.effects import estimate_of
 from vocablab.analysis.planning import power
 from vocablab.analysis.scores import pair, read_study
-from vocablab.analysis.statistics import Estimate, estimate
+from vocablab.analysis.statistics import Estimate
 from vocablab.base.errors import RunError, UserError
 from vocablab.lab.stages import STAGES
 from vocablab.lab.study import Arm, Study
@@ -188,14 +189,7 @@ def _pilot_estimate(pilot: Path, claim: Claim) -> Estimate:
         raise UserError(f"--pilot {pilot}: {error}") from None
     if paired is None:
         raise UserError(f"--pilot {pilot}: it has no scores for {claim.metric} on {claim.target}.")
-    found = estimate(
-        paired.treatment,
-        paired.control,
-        paired.clusters,
-        paired.treatment_weights,
-        paired.control_weights,
-        paired=claim.paired,
-    )
+    found = estimate_of(paired, same_seeds=claim.paired)
     if found.n_seeds < 2:
         raise UserError(f"--pilot {pilot}: one seed cannot tell the variance between seeds; two are the least.")
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vocablab.base.config import fingerprint, to_json
+from vocablab.base.errors import UserError
 from vocablab.base.files import read_json
 from vocablab.base.records import RECORD_NAME, first_difference, utc_now
 from vocablab.lab.study import Study
@@ -50,6 +51,9 @@ def registered(study: Study, directory: Path, previous: dict[str, Any] | None) -
 
     Returns:
         ``sha256``, ``date`` (UTC, of the lock) and ``promised``.
+
+    Raises:
+        UserError: if the file that stands there registers nothing.
     """
     now = {
         "sha256": registration_hash(study),
@@ -60,9 +64,7 @@ def registered(study: Study, directory: Path, previous: dict[str, Any] | None) -
         return now
     before: dict[str, Any] | None = previous.get(COUNTED_AS)
     if before is None:
-        # Written before registrations were kept: the study as it was declared then is in the file.
-        old = promised(previous["study"]) | {"claims": previous["registered_claims"]}
-        before = {"sha256": fingerprint(old), "date": "", "promised": old}
+        raise UserError(f"{directory / 'study.json'} has no registration of its claims; use another --runs.")
     same = before["sha256"] == now["sha256"]
     return before if same or has_records(directory) else now
 

@@ -32,7 +32,7 @@ NGRAMS = (3, 2)
 """Lengths of the endings that are looked up, the longest first."""
 PASS = 32
 """What a pass costs beside its tokens, in tokens: reading the weights, calling the kernels. A guess from the speed of
-products on two cores (docs/log.md); smaller models, and any model on a GPU, could guess more freely than this lets them."""
+products on two cores (docs/log.md); smaller models, and any model on a GPU, could guess more freely."""
 PROMPT_TOKENS = 8192
 """Tokens of prompts that are read in one pass, about."""
 MEMORY = 0.8
