@@ -24,7 +24,8 @@ from vocablab.corpus.lost_form import FormCode
 from vocablab.corpus.sources import GeneratedProse
 from vocablab.export.hugging_face import export
 from vocablab.lab import cli
-from vocablab.lab.stages import Place, RunContext, make_vocabulary, run_stages
+from vocablab.lab.run_context import Place, RunContext
+from vocablab.lab.stages import make_vocabulary, run_stages
 from vocablab.lab.trained import kept_checkpoints, read_trained
 from vocablab.model import hugging_face
 from vocablab.model.gpt2 import GPT2Config

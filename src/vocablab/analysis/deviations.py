@@ -5,6 +5,7 @@ from typing import Any
 
 from vocablab.analysis.effects import Pairs, all_measures
 from vocablab.analysis.ledger import provenance
+from vocablab.analysis.post_training import stops
 from vocablab.analysis.scores import STAGES, StudyFiles, column, measures, ways
 
 Entry = dict[str, Any]
@@ -23,6 +24,7 @@ def deviations(pairs: Pairs, gates: list[dict[str, Any]], description: dict[str,
         _entry("Overrides and edits", _edits(study, description)),
         _entry("Missing runs and stages", _missing(study)),
         _entry("Stages begun and not finished", _unfinished(study)),
+        _entry("Training by reward stopped by its watch", _stopped(study)),
         _entry("Red gates", _red(gates)),
         _entry("Code and package versions that differ, or code with uncommitted changes", _versions(study)),
         _entry("Documents dropped from the corpora", _dropped(study)),
@@ -36,7 +38,8 @@ def missing(study: StudyFiles) -> list[dict[str, Any]]:
     """Arms and seeds with stages that have not run."""
     rows = []
     for (arm, seed), run in study.runs.items():
-        absent = [stage for stage in STAGES if stage not in run.records]
+        wanted = next(one["stages"] for one in study.arms if one["name"] == arm)
+        absent = [stage for stage in STAGES if stage in wanted and stage not in run.records]
         if absent:
             rows.append({"arm": arm, "seed": seed, "stages": absent})
     return rows
@@ -82,6 +85,10 @@ def _unfinished(study: StudyFiles) -> list[str]:
         place = study.directory / arm / f"seed{seed}"
         found += [f"{arm}, seed {seed}: {s}." for s in STAGES if (place / f"{s}.partial").is_dir()]
     return found
+
+
+def _stopped(study: StudyFiles) -> list[str]:
+    return [f"{one['arm']}, seed {one['seed']}: {str(one['sentence']).rstrip('.')}." for one in stops(study)]
 
 
 def _red(gates: list[dict[str, Any]]) -> list[str]:

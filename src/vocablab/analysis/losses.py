@@ -13,8 +13,8 @@ def pretrain_curves(study: StudyFiles) -> list[dict[str, Any]]:
     """Training and validation bits per byte against source bytes, per arm and seed."""
     curves = []
     for (arm, seed), run in study.runs.items():
-        train = _thin([row for row in run.pretrain_metrics if row.get("train_bits_per_byte") is not None])
-        val = _thin([row for row in run.pretrain_metrics if row.get("val_bits_per_byte") is not None])
+        train = thin([row for row in run.pretrain_metrics if row.get("train_bits_per_byte") is not None])
+        val = thin([row for row in run.pretrain_metrics if row.get("val_bits_per_byte") is not None])
         if train or val:
             curves.append(
                 {
@@ -33,13 +33,14 @@ def sft_curves(study: StudyFiles) -> list[dict[str, Any]]:
     """Training loss of fine-tuning by step, per arm and seed."""
     curves = []
     for (arm, seed), run in study.runs.items():
-        rows = _thin([row for row in run.sft_metrics if row.get("loss") is not None])
+        rows = thin([row for row in run.sft_metrics if row.get("loss") is not None])
         if rows:
             losses = [row["loss"] for row in rows]
             curves.append({"arm": arm, "seed": seed, "step": [row.get("step") for row in rows], "loss": losses})
     return curves
 
 
-def _thin(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def thin(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows at even distances, the last among them."""
     step = max(1, math.ceil(len(rows) / _POINTS))
     return [row for i, row in enumerate(rows) if i % step == 0 or i == len(rows) - 1]

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vocablab.analysis import evidence_fragments, fragments, record_fragments
+from vocablab.analysis import evidence_fragments, fragments, post_training_fragments, record_fragments
 from vocablab.analysis.effects import SHARES
 from vocablab.analysis.markdown import markdown
 from vocablab.analysis.report_data import build_report
@@ -51,6 +51,7 @@ def render(report: dict[str, Any]) -> str:
         "scores": fragments.scores(report),
         "exposure": evidence_fragments.exposure(report),
         "treated": evidence_fragments.treated(report),
+        "post_training": post_training_fragments.post_training(report),
         "decodings": evidence_fragments.decodings(report),
         "adoption": evidence_fragments.adoption(report),
         "samples": evidence_fragments.samples(report),
@@ -79,8 +80,11 @@ def _plotted(report: dict[str, Any]) -> dict[str, Any]:
         "effects": report["effects"],
         "placebos": report["placebos"],
         "tokens": report["exposure"]["tokens"],
+        "exposed_in": report["exposure"]["stage"],
         "scores": report["scores"],
         "curves": report["curves"],
+        "tuning": report["post_training"]["fine_tuning"]["curves"],
+        "reward": report["post_training"]["reward"]["curves"],
     }
 
 

@@ -24,6 +24,7 @@ from vocablab.analysis.gates import all_gates
 from vocablab.analysis.ledger import ledger, provenance, runs
 from vocablab.analysis.losses import pretrain_curves, sft_curves
 from vocablab.analysis.pictures import probes
+from vocablab.analysis.post_training import post_training
 from vocablab.analysis.scores import StudyFiles, read_study
 from vocablab.analysis.statistics import Estimate
 from vocablab.analysis.treatment_items import treated_and_untreated
@@ -31,7 +32,7 @@ from vocablab.analysis.verdict import adjusted, decide, describe
 from vocablab.base.config import to_json
 from vocablab.base.files import read_json
 
-FORMAT = 3
+FORMAT = 4
 
 
 def build_report(study_dir: Path) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def build_report(study_dir: Path) -> dict[str, Any]:
         "decodings": decodings(study),
         "text_modes": text_modes(pairs),
         "curves": {"pretrain": pretrain_curves(study), "sft": sft_curves(study)},
+        "post_training": post_training(study),
         "adoption": samples.adoption(study),
         "samples": samples.side_by_side(study),
         "probes": probes(study),

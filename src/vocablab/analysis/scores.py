@@ -18,8 +18,8 @@ from vocablab.base.errors import RunError, UserError
 from vocablab.base.files import read_json
 from vocablab.base.records import Record, read_record
 
-STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
-"""Stages of one run, in order."""
+STAGES = ("prepare", "pretrain", "export", "sft", "rl", "evaluate")
+"""Stages of one run, in order; not every arm has all."""
 _NEEDED = ("task", "item_id", "cluster_id", "split", "metric", "score", "gold_bits", "raw_bytes")
 _BITS = ("bits_per_byte", "gold_bits_per_byte")
 SCORES = (
@@ -46,6 +46,7 @@ class Run:
     """`scores.parquet`, one row per item; None if not evaluated."""
     pretrain_metrics: list[dict[str, Any]]
     sft_metrics: list[dict[str, Any]]
+    rl_metrics: list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ class StudyFiles:
     preset: str
     control: str
     treatment: str
-    arms: list[dict[str, str]]
-    """`name` and `description` of each arm, in declared order."""
+    arms: list[dict[str, Any]]
+    """`name`, `description` and `stages` of each arm, in declared order."""
     seeds: list[int]
     claims: list[Claim]
     exploratory: str | None
@@ -80,7 +81,10 @@ def read_study(directory: Path) -> StudyFiles:
     """
     data = read_json(directory / "study.json", "the study's description")
     try:
-        arms = [{"name": str(a["name"]), "description": str(a.get("description", ""))} for a in data["arms"]]
+        arms = [
+            {"name": str(a["name"]), "description": str(a.get("description", "")), "stages": list(a["stages"])}
+            for a in data["arms"]
+        ]
         seeds = [int(seed) for seed in data["seeds"]]
         claims = [from_json(Claim, claim, f"claims[{i}]") for i, claim in enumerate(data["claims"])]
         names = {key: str(data[key]) for key in ("name", "control", "treatment")}
@@ -124,6 +128,7 @@ def read_run(directory: Path, arm: str, seed: int) -> Run:
         scores=_read_scores(path) if "evaluate" in records and path.exists() else None,
         pretrain_metrics=_read_metrics(place / "pretrain" / "metrics.jsonl"),
         sft_metrics=_read_metrics(place / "sft" / "metrics.jsonl"),
+        rl_metrics=_read_metrics(place / "rl" / "metrics.jsonl"),
     )
 
 

@@ -13,9 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from vocablab.base.errors import RunError, UserError
 from vocablab.corpus.lost_form import FormCode
 from vocablab.evaluate.packing import Branch, Tree, packs
-from vocablab.model.hugging_face import from_hugging_face
-from vocablab.model.hugging_face_config import config_from_hugging_face
-from vocablab.model.network import Network
+from vocablab.model.own_network import own_network
 from vocablab.model.reader import NetworkReader, Reader, TransformersReader
 from vocablab.vocab.codec import INTERVENTION_FILE, Codec, load_codec
 from vocablab.vocab.foreign import foreign_codec
@@ -76,7 +74,7 @@ def load(directory: Path, device: str) -> Loaded:
     """
     theirs = _transformers(directory)
     codec, forms = _codec(directory, theirs)
-    network = _own_network(theirs)
+    network = own_network(theirs)
     context = _context(theirs.config, directory)
     reader: Reader = TransformersReader(theirs, context) if network is None else NetworkReader(network)
     _require_agreement(theirs, reader, directory)
@@ -112,18 +110,6 @@ def _context(config: Any, directory: Path) -> int:
     # Within its window, sliding attention sees everything.
     slides = "sliding_attention" in kinds or not kinds
     return min(positions, window) if slides and window else positions
-
-
-def _own_network(theirs: Any) -> Network | None:
-    """The same model as one of our networks, if it is one."""
-    try:
-        config = config_from_hugging_face(theirs.config.to_dict())
-        state = from_hugging_face(config, theirs.state_dict())
-    except UserError:
-        return None
-    network = config.network(theirs.get_output_embeddings().weight.shape[0])
-    network.load_state_dict(state)
-    return network.eval()
 
 
 def _codec(directory: Path, theirs: Any) -> tuple[Codec, FormCode]:

@@ -1,7 +1,10 @@
 """One stage's artifact: published whole with its record, or not at all; never made twice, never overwritten."""
 
+import os
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from vocablab.base.records import (
     utc_now,
 )
 
-FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 3, "import": 1, "export": 2, "sft": 2, "evaluate": 3}
+FORMATS = {"vocabulary": 1, "prepare": 3, "pretrain": 3, "import": 1, "export": 2, "sft": 3, "rl": 1, "evaluate": 3}
 """Version of what each stage writes; raised when its code changes what it would produce."""
 
 
@@ -75,4 +78,29 @@ def run_stage(
         git=git_state(),
         hardware=hardware(device),
     ).write(partial)
+    publish_directory(partial, directory)
+
+
+def share(source: Path, directory: Path, said: str) -> None:
+    """Publish the finished artifact `source` as `directory`, too: the same files, and a record that says so.
+
+    Args:
+        source: an artifact with a valid record.
+        directory: where it is needed.
+        said: what the record calls the source (counts, ``same_as``); its time is not counted twice.
+    """
+    record = read_record(source)
+    assert record is not None
+    partial = partial_directory(directory, keep=False)
+    for name in record.files:
+        target = partial / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source / name, target)
+        except OSError:
+            # A file system without hard links.
+            shutil.copy2(source / name, target)
+    replace(record, wall_seconds=0.0, counts=record.counts | {"same_as": record.counts.get("same_as", said)}).write(
+        partial
+    )
     publish_directory(partial, directory)

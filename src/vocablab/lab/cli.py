@@ -105,8 +105,8 @@ def run(
     from vocablab.base.files import read_json
     from vocablab.lab.catalog import choose
     from vocablab.lab.plan import default_jobs
+    from vocablab.lab.run_context import Place
     from vocablab.lab.run_study import run_study, selected_jobs
-    from vocablab.lab.stages import Place
 
     chosen, where = choose(study, preset, tuple(overrides or ())), chosen_device(device)
     place = Place(runs.resolve(), data_directory(data), where)

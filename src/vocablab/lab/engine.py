@@ -15,7 +15,8 @@ from vocablab.base.config import from_json, to_json
 from vocablab.base.errors import RunError
 from vocablab.base.files import exclusive
 from vocablab.lab.catalog import declared
-from vocablab.lab.stages import Place, RunContext, make_vocabulary, run_stages
+from vocablab.lab.run_context import Place, RunContext
+from vocablab.lab.stages import make_vocabulary, run_stages
 from vocablab.lab.study import Study
 
 

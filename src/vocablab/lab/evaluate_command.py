@@ -14,7 +14,7 @@ from vocablab.base.errors import UserError
 
 TASK_NAMES = (
     "arithmetic, gsm8k, svamp, gpt3_arithmetic, hellaswag (both ways; or hellaswag:harness, hellaswag:karpathy), "
-    "ape210k, math23k, cmath, text, forced_prefix"
+    "drills, one_step, ape210k, math23k, cmath, text, forced_prefix"
 )
 
 

@@ -14,7 +14,7 @@ from vocablab.analysis.planning import power
 from vocablab.analysis.scores import pair, read_study
 from vocablab.analysis.statistics import Estimate
 from vocablab.base.errors import RunError, UserError
-from vocablab.lab.stages import STAGES
+from vocablab.lab.stages import STAGES, stages_of
 from vocablab.lab.study import Arm, Study
 from vocablab.model.network import ModelConfig
 from vocablab.pretrain.next_token import NextToken
@@ -67,7 +67,7 @@ def designed(study: Study, data: Path | None, pilot: Path | None = None) -> dict
         "study": study.name,
         "arms": [arm.name for arm in study.arms],
         "seeds": list(study.seeds),
-        "stages": list(STAGES),
+        "stages": [stage for stage in STAGES if any(stage in stages_of(arm) for arm in study.arms)],
         "runs": len(study.arms) * len(study.seeds),
         "confirmatory": study.confirmatory,
         "padded_vocabulary": size,

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from vocablab.analysis.page import write_report
-from vocablab.base.config import to_json
+from vocablab.base.config import fingerprint, to_json
 from vocablab.base.errors import UserError
 from vocablab.base.files import exclusive, read_json, write_json_atomically
+from vocablab.lab.artifacts import is_done
 from vocablab.lab.catalog import Chosen
 from vocablab.lab.display import Display
 from vocablab.lab.engine import Job, make_shared, run_jobs
 from vocablab.lab.plan import designed, require_detectable
 from vocablab.lab.registration import COUNTED_AS, edits, has_records, registered
-from vocablab.lab.stages import STAGES, Place, identities, is_done
+from vocablab.lab.run_context import Place
+from vocablab.lab.stages import STAGES, identities, stages_of, until
 from vocablab.lab.study import Study
 
 STUDY_FILE = "study.json"
@@ -35,6 +37,9 @@ class Outcome:
 def selected_jobs(study: Study, arm: str | None, seed: int | None, stage: str | None) -> list[Job]:
     """The runs that the options name: seed by seed, so that a comparison is whole as early as possible.
 
+    Where arms share early stages, the first of them comes first for all seeds: workers that begin at the same stage of
+    the same seed would all do it.
+
     Raises:
         UserError: for an arm, seed or stage the study does not have.
     """
@@ -44,13 +49,27 @@ def selected_jobs(study: Study, arm: str | None, seed: int | None, stage: str | 
         raise UserError(f"--seed {seed}: study {study.name} has the seeds {list(study.seeds)}.")
     if stage is not None and stage not in STAGES:
         raise UserError(f"--stage {stage}: the stages are {', '.join(STAGES)}.")
-    return [
+    jobs = [
         Job(a.name, s, stage or STAGES[-1])
         for s in study.seeds
         if seed in (None, s)
         for a in study.arms
         if arm in (None, a.name)
     ]
+    first = _makers(study)
+    return sorted(jobs, key=lambda job: job.arm not in first) if len(first) < len(study.arms) else jobs
+
+
+def _makers(study: Study) -> set[str]:
+    """Arms whose pretrained model no arm before them makes."""
+    seen: set[str] = set()
+    makers = set()
+    for arm in study.arms:
+        made = fingerprint(identities(study, arm, study.seeds[0])["pretrain"])
+        if made not in seen:
+            makers.add(arm.name)
+        seen.add(made)
+    return makers
 
 
 def run_study(
@@ -94,9 +113,9 @@ def has_scores(directory: Path) -> bool:
 
 
 def _covered(study: Study, place: Place, job: Job) -> bool:
-    known = identities(study, study.arm(job.arm), job.seed)
-    stages = STAGES[: STAGES.index(job.until) + 1]
-    return all(is_done(place.stage(study, job.arm, job.seed, stage), known[stage]) for stage in stages)
+    arm = study.arm(job.arm)
+    known = identities(study, arm, job.seed)
+    return all(is_done(place.stage(study, arm.name, job.seed, one), known[one]) for one in until(arm, job.until))
 
 
 def planned_once(chosen: Chosen, place: Place, pilot: Path | None = None) -> dict[str, Any]:
@@ -127,7 +146,9 @@ def write_study_file(chosen: Chosen, directory: Path, planned: dict[str, Any] | 
         "preset": chosen.preset,
         "control": study.control,
         "treatment": study.treatment,
-        "arms": [{"name": arm.name, "description": arm.description} for arm in study.arms],
+        "arms": [
+            {"name": arm.name, "description": arm.description, "stages": list(stages_of(arm))} for arm in study.arms
+        ],
         "seeds": list(study.seeds),
         "claims": [to_json(claim) for claim in study.primary],
         "registered_claims": registration["promised"]["claims"],

@@ -1,79 +1,41 @@
 """The stages of one run (one arm and seed), each published whole with its record, or not at all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vocablab.base.config import fingerprint, to_json
 from vocablab.base.errors import RunError
-from vocablab.base.progress import Progress, silent
+from vocablab.base.records import read_record
 from vocablab.corpus.accounting import gate
 from vocablab.corpus.build import Arm as CorpusArm
 from vocablab.corpus.build import build, held_out_documents, training_texts
 from vocablab.corpus.leaks import LeakIndex
+from vocablab.corpus.lost_form import FormCode
 from vocablab.corpus.shards import read_split
 from vocablab.corpus.workers import InProcess
-from vocablab.lab.artifacts import FORMATS, is_done, run_stage
+from vocablab.lab.artifacts import FORMATS, is_done, run_stage, share
 from vocablab.lab.evaluation_hook import evaluation_hook
 from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
+from vocablab.lab.post_training import fine_tune_run, reinforce_run
 from vocablab.lab.registration import COUNTED_AS, registration_hash
+from vocablab.lab.run_context import Place, RunContext
 from vocablab.lab.study import Arm, Study
 from vocablab.lab.trained import read_trained
 from vocablab.pretrain.length import target_bytes
 from vocablab.pretrain.loop import pretrain
-from vocablab.pretrain.start import read_checkpoint
+from vocablab.pretrain.start import add_rows, read_checkpoint
 from vocablab.training.distributed import Ranks
-from vocablab.vocab.codec import Codec
 from vocablab.vocab.vocabulary import Vocabulary, padded
 
-STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
-"""The stages of a run in order; the study-wide vocabulary comes before, the report after."""
-DRAWN = frozenset({"pretrain", "sft"})
+STAGES = ("prepare", "pretrain", "export", "sft", "rl", "evaluate")
+"""The stages of a run in order, of which not every arm has all; the study-wide vocabulary comes before, the report
+after."""
+DRAWN = frozenset({"pretrain", "sft", "rl"})
 """Stages that draw from the arm's own seed (`Arm.seed_offset`); documents and questions are the same in every arm."""
-RESUMES = frozenset({"prepare", "pretrain"})
+RESUMES = frozenset({"prepare", "pretrain", "sft", "rl"})
 """Stages that go on from what an interrupted attempt left; the others begin again."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and how a study runs: nothing here changes a result."""
-
-    runs: Path
-    """Directory of all studies' runs."""
-    data: Path | None
-    """The data directory, or None."""
-    device: str = "cpu"
-    """Device the models run on."""
-
-    def study(self, study: Study) -> Path:
-        """The study's directory."""
-        return self.runs / study.name
-
-    def stage(self, study: Study, arm: str, seed: int, stage: str) -> Path:
-        """Directory of one stage of one run."""
-        return self.study(study) / arm / f"seed{seed}" / stage
-
-
-@dataclass
-class RunContext:
-    """One run under way; keeps what several of its stages need."""
-
-    study: Study
-    arm: Arm
-    seed: int
-    place: Place
-    progress: Progress = silent
-
-    def path(self, stage: str) -> Path:
-        """Directory of a stage of this run."""
-        return self.place.stage(self.study, self.arm.name, self.seed, stage)
-
-    def codec(self) -> Codec:
-        """The arm's codec: the study's vocabulary with this arm's tokens."""
-        shared = Vocabulary.load(self.place.study(self.study) / "vocabulary")
-        vocabulary = Vocabulary(shared.base, self.arm.intervention.tokens(), shared.padded_size)
-        return Codec(vocabulary, self.arm.intervention)
 
 
 def vocabulary_identity(study: Study) -> dict[str, Any]:
@@ -95,7 +57,7 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
     parts: dict[str, dict[str, Any]] = {
         "prepare": {
             "corpus": recipe.corpus,
-            "intervention": arm.intervention,
+            "intervention": arm.pretrained_with,
             "budget": recipe.pretrain.budget,
             "max_epochs": recipe.pretrain.max_epochs,
             "model": recipe.model,
@@ -105,13 +67,15 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
             "pretrain": recipe.pretrain,
             "during_pretraining": recipe.evaluate.during_pretraining,
         },
-        "export": {},
-        "sft": {"sft": recipe.sft, "tasks": recipe.evaluate.tasks},
+        # An arm whose tokens come later is exported with rows for them.
+        "export": {} if arm.tokens_from == "pretrain" else {"added": arm.intervention, "drawn": arm.drawn_seed(seed)},
+        "sft": {"sft": recipe.sft, "tasks": recipe.sft.tasks or recipe.evaluate.tasks},
+        "rl": {"rl": recipe.rl},
         "evaluate": {"evaluate": recipe.evaluate},
     }
     found: dict[str, dict[str, Any]] = {}
     previous = {"vocabulary": fingerprint(vocabulary_identity(study))}
-    for stage in STAGES:
+    for stage in stages_of(arm):
         found[stage] = {
             "stage": stage,
             "format": FORMATS[stage],
@@ -121,6 +85,17 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
         }
         previous = {stage: fingerprint(found[stage])}
     return found
+
+
+def stages_of(arm: Arm) -> tuple[str, ...]:
+    """The stages that an arm has."""
+    return tuple(stage for stage in STAGES if stage != "rl" or arm.recipe.rl is not None)
+
+
+def until(arm: Arm, stage: str) -> tuple[str, ...]:
+    """The stages that an arm has up to and including `stage`, which it may lack itself."""
+    wanted = STAGES[: STAGES.index(stage) + 1]
+    return tuple(one for one in stages_of(arm) if one in wanted)
 
 
 def make_vocabulary(study: Study, place: Place) -> None:
@@ -138,21 +113,22 @@ def make_vocabulary(study: Study, place: Place) -> None:
     run_stage(place.study(study) / "vocabulary", vocabulary_identity(study), work, "cpu", resumes=False)
 
 
-def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
-    """Run what is missing of a run, up to and including the stage `until`; returns the stages that ran."""
+def run_stages(context: RunContext, last: str = STAGES[-1]) -> list[str]:
+    """Run what is missing of a run, up to and including the stage `last`; returns the stages that ran."""
     work: dict[str, Callable[[RunContext, Path], dict[str, Any]]] = {
         "prepare": _prepare,
         "pretrain": _pretrain,
         "export": _export,
-        "sft": _sft,
+        "sft": fine_tune_run,
+        "rl": reinforce_run,
         "evaluate": _evaluate,
     }
     known = identities(context.study, context.arm, context.seed)
     # Not identity: the same model stays the same model whatever is claimed about it.
     registered = {COUNTED_AS: registration_hash(context.study)}
     ran = []
-    for stage in STAGES[: STAGES.index(until) + 1]:
-        if is_done(context.path(stage), known[stage]):
+    for stage in until(context.arm, last):
+        if is_done(context.path(stage), known[stage]) or adopted(context, stage, known[stage]):
             continue
         context.progress(stage, 0, 1)
         run_stage(
@@ -167,8 +143,27 @@ def run_stages(context: RunContext, until: str = STAGES[-1]) -> list[str]:
     return ran
 
 
+def adopted(context: RunContext, stage: str, identity: dict[str, Any]) -> bool:
+    """Whether another arm of the study has made this very artifact of the same seed, which is then shared.
+
+    Arms that differ in a late stage have the early ones in common: the same identity, so the same artifact.
+    """
+    if stage == "evaluate":
+        # Its rows carry the name of their run.
+        return False
+    for arm in context.study.arms:
+        theirs = identities(context.study, arm, context.seed).get(stage)
+        place = context.place.stage(context.study, arm.name, context.seed, stage)
+        if arm.name == context.arm.name or theirs is None or fingerprint(theirs) != fingerprint(identity):
+            continue
+        if read_record(place) is not None and is_done(place, identity):
+            share(place, context.path(stage), f"{arm.name}/seed{context.seed}/{stage}")
+            return True
+    return False
+
+
 def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
-    recipe, codec = run.arm.recipe, run.codec()
+    recipe, codec = run.arm.recipe, run.corpus_codec()
     texts = evaluation_texts(recipe.evaluate.tasks, run.place.data)
     found = build(
         recipe.corpus,
@@ -198,7 +193,7 @@ def _prepare(run: RunContext, directory: Path) -> dict[str, Any]:
 
 
 def _pretrain(run: RunContext, directory: Path) -> dict[str, Any]:
-    recipe, codec = run.arm.recipe, run.codec()
+    recipe, codec = run.arm.recipe, run.corpus_codec()
     config = recipe.pretrain
     checkpoint = None
     if config.init_from:
@@ -227,22 +222,12 @@ def _export(run: RunContext, directory: Path) -> dict[str, Any]:
     from vocablab.export.hugging_face import export
 
     found = read_trained(run.path("pretrain"))
-    return export(found.network, found.codec, directory, found.forms, found.record)
-
-
-def _sft(run: RunContext, directory: Path) -> dict[str, Any]:
-    from vocablab.posttrain.sft import fine_tune
-
-    examples = [e for task in run.arm.recipe.evaluate.tasks for e in task.examples(run.place.data)]
-    return fine_tune(
-        run.arm.recipe.sft,
-        run.path("export"),
-        examples,
-        run.arm.drawn_seed(run.seed),
-        run.place.device,
-        directory,
-        lambda done, total, note: run.progress("sft", done, total, note),
-    )
+    if run.arm.tokens_from == "pretrain":
+        return export(found.network, found.codec, directory, found.forms, found.record)
+    codec, new_rows = run.codec(), run.arm.recipe.pretrain.new_rows
+    step0 = add_rows(found.network, codec, new_rows, run.arm.drawn_seed(run.seed))
+    counts = export(found.network, codec, directory, FormCode.empty(), found.record)
+    return counts | ({} if step0 is None else {"step0": asdict(step0)})
 
 
 def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
@@ -259,6 +244,7 @@ def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
         wanted.forced_prefix,
     )
     run_id = f"{run.study.name}/{run.arm.name}/seed{run.seed}"
+    finished = "sft" if run.arm.recipe.rl is None else "rl"
     return evaluate_run(
-        run.path("export"), run.path("sft"), asked, run.place.data, run_id, directory, run.place.device, run.progress
+        run.path("export"), run.path(finished), asked, run.place.data, run_id, directory, run.place.device, run.progress
     )

@@ -7,13 +7,16 @@ from vocablab.base.errors import UserError
 from vocablab.corpus.corpus import Corpus
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.model.modern import ModernConfig
+from vocablab.posttrain.rl import GRPO
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.task import Task
 from vocablab.training.budget import Budget, Flops, SourceBytes
 from vocablab.vocab.base_vocabulary import BaseVocabulary
-from vocablab.vocab.intervention import Intervention
+from vocablab.vocab.intervention import Intervention, NoChange
 from vocablab.vocab.vocabulary import padded
+
+TOKENS_FROM = ("pretrain", "sft")
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,11 @@ class Recipe:
     pretrain: Pretraining
     """How."""
     sft: SupervisedFineTuning
-    """How it is fine-tuned on the evaluation tasks' training examples."""
+    """How it is fine-tuned."""
     evaluate: Evaluation
     """What it is asked."""
+    rl: GRPO | None = None
+    """How the fine-tuned model is trained by reward; None for not at all."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,22 @@ class Arm:
     """What is changed."""
     description: str = ""
     """One phrase for the report."""
+    tokens_from: str = "pretrain"
+    """The first stage that has the intervention: ``pretrain``, or ``sft``: corpus and pretrained model are the control's,
+    shared by all such arms, and the tokens' rows are made (`Pretraining.new_rows`) when the model is exported."""
     seed_offset: int = 0
     """Added to the seed of initialisation and fine-tuning, never to that of the documents, which all arms share. An
     arm that differs from another in nothing else differs from it by chance alone (study `aa-null`). It is identity
     through the seed that a stage's record holds, so an offset of 0 leaves every fingerprint as it was."""
+
+    def __post_init__(self) -> None:
+        if self.tokens_from not in TOKENS_FROM:
+            raise UserError(f"arm {self.name}: tokens_from '{self.tokens_from}' is none of {', '.join(TOKENS_FROM)}.")
+
+    @property
+    def pretrained_with(self) -> Intervention:
+        """The intervention on the corpus."""
+        return self.intervention if self.tokens_from == "pretrain" else NoChange()
 
     def drawn_seed(self, seed: int) -> int:
         """The seed that initialisation and fine-tuning draw from in the run `seed` of this arm."""

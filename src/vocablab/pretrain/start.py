@@ -14,6 +14,7 @@ from torch import Tensor
 from vocablab.base.errors import UserError
 from vocablab.base.files import read_json, sha256_file
 from vocablab.base.model_files import model_directory
+from vocablab.model.composition import materialise
 from vocablab.model.continuing import load_into
 from vocablab.model.hugging_face import from_hugging_face
 from vocablab.model.hugging_face_config import config_from_hugging_face
@@ -105,11 +106,32 @@ def start(
     before.composition = None
     if checkpoint is None:
         set_new_rows(network, new_rows, vocabulary, codec.intervention, seed)
-    length = min(SAMPLE, architecture.n_positions)
+    return network, step_zero(before, network, _sample(vocabulary, architecture.n_positions), vocabulary)
+
+
+def add_rows(network: Network, codec: Codec, new_rows: NewRows, seed: int) -> StepZero | None:
+    """Give a trained network rows for the tokens of `codec`, as plain rows; what they do to its predictions, or None
+    if there are no tokens.
+
+    Args:
+        network: trained without them, its tables of the padded size.
+        codec: of the arm that has them.
+        new_rows: how the rows start.
+        seed: of drawn rows.
+    """
+    if not codec.vocabulary.added_ids:
+        return None
+    before = copy.deepcopy(network)
+    set_new_rows(network, new_rows, codec.vocabulary, codec.intervention, seed, trained=True)
+    materialise(network)
+    return step_zero(before, network, _sample(codec.vocabulary, network.config.n_positions), codec.vocabulary)
+
+
+def _sample(vocabulary: Vocabulary, positions: int) -> Tensor:
+    length = min(SAMPLE, positions)
     generator = torch.Generator().manual_seed(0)
     # Any base tokens do: how much a new row attracts depends on its size and direction, hardly on the text.
-    ids = torch.randint(vocabulary.base_size, (SAMPLE // length, length), generator=generator)
-    return network, step_zero(before, network, ids, vocabulary)
+    return torch.randint(vocabulary.base_size, (SAMPLE // length, length), generator=generator)
 
 
 def _require_same_size(checkpoint: Checkpoint, architecture: ModelConfig) -> None:

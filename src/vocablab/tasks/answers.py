@@ -35,6 +35,7 @@ _MARK = re.compile(r"####|The answer is|答案(?:是|为|(?=[:：]))")
 _FRACTION = re.compile(r"(?:([0-9]+)(?=\())?\(*([0-9]+)\)?/\(?([0-9]+)\)*")
 _RESTATED = re.compile(rf"\s*{_NUMBER}\s*[*×·+/÷−-]\s*{_NUMBER}\s*(?:=|is|equals)\s*")
 _IN_WORDS = re.compile(rf"{_NUMBER}|{SCRIPTS['words']}")
+_WITHOUT_SIGN = re.compile(rf"{_UNSIGNED}|{SCRIPTS['words']}")
 _WIDE = str.maketrans("０１２３４５６７８９．％－（）／＄", "0123456789.%-()/$")
 # A wide comma is punctuation, except between groups of wide digits.
 _WIDE_GROUP = re.compile("(?<=[０-９])，(?=[０-９]{3}(?![０-９]))")
@@ -112,6 +113,11 @@ def first_spelled(text: str) -> str:
     restated = _RESTATED.match(cleaned)
     found = _IN_WORDS.search(cleaned, restated.end() if restated else 0)
     return _spelled(found.group()) if found else ""
+
+
+def numbers(text: str) -> list[str]:
+    """Every number of a text in normal form and in order, in digits or English words, signs left out."""
+    return [spelled for found in _WITHOUT_SIGN.findall(_narrow(text)) if (spelled := _spelled(found))]
 
 
 def value(answer: str) -> Fraction | None:

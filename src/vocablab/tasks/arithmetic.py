@@ -20,6 +20,8 @@ TRAINED_PHRASINGS = {
 """Phrasings that fine-tuning uses."""
 EVALUATION_PHRASING = ("product-of", "What is the product of {a} and {b}?")
 """A phrasing that only evaluation uses."""
+PHRASINGS = dict([*TRAINED_PHRASINGS.items(), EVALUATION_PHRASING])
+"""All of them by name."""
 HELD_OUT_OPERANDS = range(11, 20)
 
 
@@ -50,6 +52,11 @@ class Arithmetic(Task):
         order = numpy_stream(self.split_seed, "transfer facts").permutation(len(facts))
         return frozenset(facts[int(i)] for i in order[: round(self.transfer_share * len(facts))])
 
+    def trained_facts(self) -> tuple[Fact, ...]:
+        """The unordered facts that fine-tuning asks for, in the order of the table."""
+        left_out = self.transfer_facts()
+        return tuple(fact for fact in self.table.facts(ordered=False) if fact not in left_out)
+
     def held_out_facts(self) -> tuple[Fact, ...]:
         """The facts beyond the table, smaller operand first."""
         facts = [Fact("MUL", (b, a), a * b) for a in HELD_OUT_OPERANDS for b in range(2, 10)]
@@ -62,55 +69,72 @@ class Arithmetic(Task):
         for fact in self.table.facts(ordered=False):
             split = "transfer" if fact in left_out else "table"
             # Transfer facts are few, so they are asked in every phrasing; the others in two.
-            kept = (
-                list(TRAINED_PHRASINGS.items()) if split == "transfer" else [("what-is", TRAINED_PHRASINGS["what-is"])]
-            )
-            for key, phrasing in [*kept, EVALUATION_PHRASING]:
-                found.extend(_item(fact, split, key, phrasing, order) for order in _orders(fact))
-        found.extend(
-            _item(fact, "heldout", "what-is", TRAINED_PHRASINGS["what-is"], fact.operands)
-            for fact in self.held_out_facts()
-        )
+            kept = list(TRAINED_PHRASINGS) if split == "transfer" else ["what-is"]
+            for key in [*kept, EVALUATION_PHRASING[0]]:
+                found.extend(_item(fact, split, key, order) for order in orders(fact))
+        found.extend(_item(fact, "heldout", "what-is", fact.operands) for fact in self.held_out_facts())
         return [item for _, item in evenly(found, self.limit)]
 
     def examples(self, data: Path | None) -> list[Example]:
-        left_out = self.transfer_facts()
         return [
-            Example(f"arithmetic/{a}*{b}/{key}", chat_prompt(phrasing.format(a=a, b=b)), _solution(fact))
-            for fact in self.table.facts(ordered=False)
-            if fact not in left_out
-            for a, b in _orders(fact)
+            Example(f"arithmetic/{a}*{b}/{key}", chat_prompt(phrasing.format(a=a, b=b)), solution(fact))
+            for fact in self.trained_facts()
+            for a, b in orders(fact)
             for key, phrasing in TRAINED_PHRASINGS.items()
+        ]
+
+    def problems(self, data: Path | None) -> list[Item]:
+        """The questions of `examples`, as items.
+
+        The items of split ``table`` ask some of the same questions, because that split measures what was trained;
+        ``transfer`` and ``heldout`` are the unseen ones.
+        """
+        return [
+            _item(fact, "train", key, order)
+            for fact in self.trained_facts()
+            for order in orders(fact)
+            for key in TRAINED_PHRASINGS
         ]
 
     def grade(self, item: Item, output: str) -> Grade:
         return graded(strict_answer(output), flexible_answer(output), item.answer)
 
 
-def _orders(fact: Fact) -> list[tuple[int, ...]]:
+def orders(fact: Fact) -> list[tuple[int, ...]]:
+    """The operands in every order: two, or one of a square."""
     return list(dict.fromkeys([fact.operands, fact.operands[::-1]]))
 
 
-def _solution(fact: Fact, answer: int | None = None) -> str:
+def solution(fact: Fact, answer: int | None = None) -> str:
     """The worked answer; with another `answer`, that of a rival."""
     a, b = fact.operands
     result = fact.answer if answer is None else answer
     return f" {a} * {b} = {result}. The answer is {result}."
 
 
-def _item(fact: Fact, split: str, key: str, phrasing: str, operands: tuple[int, ...]) -> Item:
-    a, b = operands
-    item_id = f"{split}/{a}*{b}/{key}"
-    rivals = near_answers(fact.answer, table_neighbours(a, b), fact.key)
-    continuations, label = choices(partial(_solution, fact), fact.answer, rivals, item_id)
+def product_item(fact: Fact, split: str, name: str, prompt: str) -> Item:
+    """An item that asks for a product, with rival answers from around it in the table.
+
+    Args:
+        name: what follows the split in the item's id.
+    """
+    item_id = f"{split}/{name}"
+    rivals = near_answers(fact.answer, table_neighbours(*fact.operands), fact.key)
+    continuations, label = choices(partial(solution, fact), fact.answer, rivals, item_id)
     return Item(
         item_id=item_id,
         cluster_id=fact.key,
         split=split,
-        prompt=chat_prompt(phrasing.format(a=a, b=b)),
-        gold=_solution(fact),
+        prompt=prompt,
+        gold=solution(fact),
         answer=str(fact.answer),
         choices=continuations,
         label=label,
         fact_key=fact.key,
     )
+
+
+def _item(fact: Fact, split: str, key: str, operands: tuple[int, ...]) -> Item:
+    a, b = operands
+    phrasing = PHRASINGS[key]
+    return product_item(fact, split, f"{a}*{b}/{key}", chat_prompt(phrasing.format(a=a, b=b)))

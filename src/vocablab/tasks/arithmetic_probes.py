@@ -78,7 +78,7 @@ class ArithmeticProbes(Task):
 
     core: Arithmetic = Arithmetic()
     """The questions that studies fine-tune for."""
-    problems: int = 40
+    problems_per_split: int = 40
     """Number of problems of each split beyond the table; each is asked twice."""
 
     def items(self, data: Path | None) -> list[Item]:
@@ -87,6 +87,10 @@ class ArithmeticProbes(Task):
 
     def examples(self, data: Path | None) -> list[Example]:
         return self.core.examples(data)
+
+    def problems(self, data: Path | None) -> list[Item]:
+        """Those of `core`."""
+        return self.core.problems(data)
 
     def grade(self, item: Item, output: str) -> Grade:
         """A chat answer is read at its mark, else its last number; a bare continuation at its start, else its first
@@ -132,7 +136,7 @@ class ArithmeticProbes(Task):
     def _facts(self, relation: str, first: range, second: range) -> list[Problem]:
         random = numpy_stream(self.core.split_seed, "arithmetic probes", relation, len(first), len(second))
         found: dict[tuple[int, int], Problem] = {}
-        while len(found) < min(self.problems, len(first) * len(second) // 2):
+        while len(found) < min(self.problems_per_split, len(first) * len(second) // 2):
             a, b = first[int(random.integers(len(first)))], second[int(random.integers(len(second)))]
             if relation == "DIV":
                 a = a * b
@@ -144,7 +148,7 @@ class ArithmeticProbes(Task):
     def _two_steps(self) -> list[Problem]:
         random = numpy_stream(self.core.split_seed, "arithmetic probes", "two steps")
         found: dict[str, Problem] = {}
-        while len(found) < self.problems:
+        while len(found) < self.problems_per_split:
             a, b, c = (int(number) for number in random.integers(2, 10, 3))
             problem = _two_step(a, b, c, "ADD" if int(random.integers(2)) else "SUB")
             if problem.answer >= 0:

@@ -31,9 +31,9 @@ class GSM8K(Task):
     kind: ClassVar[str] = "generate"
 
     train_limit: int | None = None
-    """Number of training examples: evenly spaced over the 7,473; all of them if None."""
+    """Number of training examples, and of problems: evenly spaced over the 7,473; all of them if None."""
     shots: int = 0
-    """Worked examples before each question: training problems, evenly spaced, never among `examples`."""
+    """Worked examples before each question: training problems, evenly spaced, never among `examples` or `problems`."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.shots <= MOST_SHOTS:
@@ -45,17 +45,7 @@ class GSM8K(Task):
 
     def items(self, data: Path | None) -> list[Item]:
         before = "".join(example.prompt + example.target + "\n\n" for example in self.worked_examples(data))
-        return [
-            Item(
-                item_id=f"test/{index}",
-                cluster_id=f"test/{index}",
-                split="test",
-                prompt=before + chat_prompt(row["question"]),
-                gold=" " + row["answer"],
-                answer=strict_answer(row["answer"]),
-            )
-            for index, row in evenly(rows(TEST, data), self.limit)
-        ]
+        return [_item("test", index, row, before) for index, row in evenly(rows(TEST, data), self.limit)]
 
     def worked_examples(self, data: Path | None) -> list[Example]:
         """The training problems that stand before each question."""
@@ -64,14 +54,28 @@ class GSM8K(Task):
         return [_example(index, row) for index, row in evenly(rows(TRAIN, data), self.shots)]
 
     def examples(self, data: Path | None) -> list[Example]:
-        shown = {example.example_id for example in self.worked_examples(data)}
-        found = [_example(index, row) for index, row in evenly(rows(TRAIN, data), self.train_limit)]
-        return [example for example in found if example.example_id not in shown]
+        return [_example(index, row) for index, row in self._training(data)]
+
+    def problems(self, data: Path | None) -> list[Item]:
+        """The problems of `examples`, to be solved: with no worked examples before them, as `examples` has none."""
+        return [_item("train", index, row) for index, row in self._training(data)]
 
     def grade(self, item: Item, output: str) -> Grade:
         # A base model that has seen worked examples goes on with a question of its own, and an answer to it.
         output = output.split(f"\n{USER}", maxsplit=1)[0] if self.shots else output
         return graded(strict_answer(output), flexible_answer(output), item.answer)
+
+    def _training(self, data: Path | None) -> list[tuple[int, dict[str, Any]]]:
+        """The training problems that are taught, each with its index."""
+        training = rows(TRAIN, data)
+        shown = {index for index, _ in evenly(training, self.shots)}
+        return [(index, row) for index, row in evenly(training, self.train_limit) if index not in shown]
+
+
+def _item(split: str, index: int, row: dict[str, Any], before: str = "") -> Item:
+    name = f"{split}/{index}"
+    prompt = before + chat_prompt(row["question"])
+    return Item(name, name, split, prompt, " " + row["answer"], strict_answer(row["answer"]))
 
 
 def _example(index: int, row: dict[str, Any]) -> Example:

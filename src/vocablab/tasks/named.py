@@ -6,9 +6,11 @@ from dataclasses import replace
 from vocablab.base.errors import UserError
 from vocablab.tasks.arithmetic_probes import ArithmeticProbes
 from vocablab.tasks.chinese import CMATH, Ape210K, Math23K
+from vocablab.tasks.drills import Drills
 from vocablab.tasks.gpt3_arithmetic import GPT3Arithmetic
 from vocablab.tasks.gsm8k import GSM8K
 from vocablab.tasks.hellaswag import MODES, HellaSwag
+from vocablab.tasks.one_step import OneStep
 from vocablab.tasks.svamp import SVAMP
 from vocablab.tasks.task import Task
 
@@ -19,6 +21,8 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "gpt3_arithmetic": (GPT3Arithmetic(),),
     "hellaswag": tuple(HellaSwag(mode=mode) for mode in MODES),
     **{f"hellaswag:{mode}": (HellaSwag(mode=mode),) for mode in MODES},
+    "drills": (Drills(),),
+    "one_step": (OneStep(),),
     "ape210k": (Ape210K(),),
     "math23k": (Math23K(),),
     "cmath": (CMATH(),),

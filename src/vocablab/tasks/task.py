@@ -102,6 +102,11 @@ class Task(ABC):
         """Training examples of the task for supervised fine-tuning; none unless a task has some."""
         return []
 
+    def problems(self, data: Path | None) -> list[Item]:
+        """Training problems with a final answer, for reinforcement learning; disjoint from `items`, except where a
+        task says which of its splits are the unseen ones. None unless a task has some."""
+        return []
+
     def grade(self, item: Item, output: str) -> Grade:
         """Grade a rendered output (plain text, no token names) of a ``generate`` task."""
         raise TypeError(f"{self.name} is not graded by output")

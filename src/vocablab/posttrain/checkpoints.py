@@ -1,0 +1,109 @@
+"""What post-training writes: a model that any later stage loads, and checkpoints to go on from."""
+
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from vocablab.corpus.lost_form import FormCode
+from vocablab.vocab.codec import Codec, save_codec
+
+WORK = "trainer"
+"""Folder of checkpoints inside an unfinished stage; gone when the stage is done."""
+
+
+def load_model(directory: Path) -> Any:
+    """A checkpoint to train: float32 weights, attention that takes any mask."""
+    return AutoModelForCausalLM.from_pretrained(
+        directory, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
+    )
+
+
+def load_tokenizer(directory: Path) -> Any:
+    """The checkpoint's tokenizer."""
+    return AutoTokenizer.from_pretrained(directory, local_files_only=True)
+
+
+def write_model(model: Any, directory: Path, start: Path, codec: Codec, forms: FormCode, padding: int | None) -> None:
+    """Write a trained model with all that reading it takes.
+
+    Args:
+        model: what was trained.
+        directory: where to.
+        start: the checkpoint it started from, whose tokenizer it keeps.
+        codec: its arm's.
+        forms: how often each form was replaced in what it learned last.
+        padding: the padding id of the start's config.
+    """
+    # TRL sets it to EOS, and a Qwen3 that is loaded with it never trains that row of its embedding again.
+    model.config.pad_token_id = padding
+    model.save_pretrained(directory)
+    write_beside(directory, start, codec, forms)
+
+
+def write_beside(directory: Path, start: Path, codec: Codec, forms: FormCode) -> None:
+    """Write tokenizer, codec and forms beside weights."""
+    load_tokenizer(start).save_pretrained(directory)
+    save_codec(codec, directory)
+    forms.save(directory)
+
+
+def newest(work: Path) -> str | None:
+    """The newest whole checkpoint of an interrupted run, as the trainer names it; None to begin."""
+    if not work.is_dir():
+        return None
+    found: str | None = get_last_checkpoint(str(work))
+    # The state is written last: a checkpoint without it was killed half-way.
+    while found is not None and not (Path(found) / "trainer_state.json").exists():
+        shutil.rmtree(found)
+        found = get_last_checkpoint(str(work))
+    return found
+
+
+class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]
+    """Asks for a checkpoint whenever some seconds have passed."""
+
+    def __init__(self, seconds: float, multiple: int = 1) -> None:
+        """Ask after `seconds`, at the next step that is a multiple of `multiple`."""
+        self._seconds, self._multiple, self._last = seconds, multiple, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        due = time.monotonic() - self._last >= self._seconds and state.global_step % self._multiple == 0
+        if due and state.global_step < state.max_steps:
+            self._last = time.monotonic()
+            control.should_save = True
+
+
+def silence(trainer: Any) -> None:
+    """Take out the callback that prints every log."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def trained_values(model: Any) -> torch.Tensor:
+    """All parameters in one vector, but for tables in which rows are only looked up (positions, an untied embedding):
+    a row that no example holds gets no gradient."""
+    head = model.get_output_embeddings().weight
+    tables = [m.weight for m in model.modules() if isinstance(m, torch.nn.Embedding) and m.weight is not head]
+    looked_up = {id(table) for table in tables}
+    return _flat(p for p in model.parameters() if id(p) not in looked_up)
+
+
+def _flat(parameters: Iterable[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([p.detach().cpu().flatten().clone() for p in parameters])
+
+
+def moves_gate(changed: float) -> dict[str, Any]:
+    """Rule 11 of a finished training."""
+    return {
+        "rule": 11,
+        "name": "Fine-tuning state is float32 and moves the weights",
+        "passed": changed > 0.99,
+        "detail": f"{changed:.2%} of parameters changed",
+    }

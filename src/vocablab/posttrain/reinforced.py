@@ -1,0 +1,210 @@
+"""Training of a checkpoint by reward with TRL; goes on where it was interrupted."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vocablab.base.errors import UserError
+from vocablab.base.files import write_json_atomically
+from vocablab.base.random_streams import numpy_stream
+from vocablab.corpus.lost_form import FormCode
+from vocablab.posttrain.checkpoints import (
+    WORK,
+    TimedCheckpoints,
+    load_model,
+    load_tokenizer,
+    moves_gate,
+    newest,
+    silence,
+    trained_values,
+    write_model,
+)
+from vocablab.posttrain.held_out import HELD_OUT, HeldOut, Readings, pass_rates
+from vocablab.posttrain.rewards import Judge
+from vocablab.posttrain.rl import GRPO, Curriculum
+from vocablab.posttrain.rollouts import Problem, Rollouts, problem, require_room
+from vocablab.tasks.task import evenly
+from vocablab.training.optimizer import moments, require_float32
+from vocablab.training.precision import resolved
+from vocablab.vocab.codec import load_codec
+
+METRICS = "metrics.jsonl"
+"""One line per logged step (`vocablab.posttrain.grpo_trainer`), and one per reading of held-out items (`HELD_OUT`)."""
+PASS_RATES = "pass_rates.json"
+"""Pass rate of every problem at the start, if there is a curriculum."""
+
+
+def reinforce(
+    config: GRPO,
+    model_directory: Path,
+    data: Path | None,
+    seed: int,
+    device: str,
+    directory: Path,
+    progress: Callable[[float, float, str], None],
+) -> dict[str, Any]:
+    """Train the checkpoint in `model_directory` by reward, and write the result into `directory` in the same form.
+
+    Args:
+        config: how, and on which task.
+        model_directory: an exported model of vocablab, usually fine-tuned.
+        data: the data directory, for the task.
+        seed: of the order of problems and of every answer.
+        device: where it trains.
+        directory: where the model goes; what an interrupted call left there is used.
+        progress: called with steps done, all steps, and a reading.
+
+    Returns:
+        Counts for the record: readings at start and end, why it was stopped if it was, the gate of rule 11.
+
+    Raises:
+        UserError: if sizes do not divide, the task has no problems, or none is worth an attempt.
+    """
+    at_once = config.answers_at_once
+    items = config.task.problems(data)
+    if not items:
+        raise UserError(f"rl.task: {config.task.name} has no training problems; one_step, drills and gsm8k have.")
+    known = {item.prompt for item in items}
+    held_out = [item for item in config.task.items(data) if item.prompt not in known]
+    if not held_out:
+        raise UserError(f"rl.task: {config.task.name} asks nothing that is no training problem; nothing is held out.")
+    # Imported after the cheap mistakes have been found: it takes seconds.
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from vocablab.posttrain.grpo_trainer import COMPLETIONS, Book, Completions, RewardTrainer, line_of
+    from vocablab.posttrain.watch import Watch
+
+    codec, model = load_codec(model_directory), load_model(model_directory)
+    padding = model.config.pad_token_id
+    problems = [problem(codec, item, config.contrast) for item in items]
+    unseen = [problem(codec, item, None) for _, item in evenly(held_out, config.held_out)]
+    require_room([*problems, *unseen], config, model.config.max_position_embeddings)
+    model.to(device)
+    rollouts, judge = Rollouts(config, codec, model, seed), Judge(codec, config.task, config.bonus)
+    rates = _rates(config, problems, rollouts, judge, directory) if config.curriculum else None
+    order = _order(config, len(problems), rates, seed)
+    book = Book(config, problems, rollouts, judge)
+    watch = Watch(config.limits, line_of)
+    reader = HeldOut(unseen, rollouts, judge, config.held_out_samples, config.temperature)
+    steps = config.steps * config.iterations
+    work = directory / WORK
+    before = trained_values(model)
+    trainer = RewardTrainer(
+        model=model,
+        reward_funcs=book.functions(),
+        rollout_func=book.rollout,
+        args=GRPOConfig(
+            output_dir=str(work),
+            max_steps=steps,
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=config.answers // at_once,
+            num_generations=config.group,
+            num_iterations=config.iterations,
+            max_completion_length=config.max_new_tokens,
+            temperature=config.temperature,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=min(10, steps // 10),
+            weight_decay=0.0,
+            beta=config.beta,
+            epsilon=config.epsilon,
+            epsilon_high=config.epsilon_high,
+            loss_type=config.loss,
+            scale_rewards=config.scale,
+            multi_objective_aggregation=config.aggregation,
+            shuffle_dataset=False,
+            seed=seed,
+            data_seed=seed,
+            use_cpu=device == "cpu",
+            bf16=resolved(config.precision, device) == "bfloat16",
+            gradient_checkpointing=False,
+            dataloader_pin_memory=False,
+            logging_steps=config.log_every,
+            logging_strategy="steps",
+            save_strategy="no",
+            save_total_limit=1,
+            report_to=[],
+            disable_tqdm=True,
+            disable_dropout=True,
+        ),
+        train_dataset=Dataset.from_dict({"prompt": [str(i) for i in order]}),
+        processing_class=load_tokenizer(model_directory),
+        callbacks=[
+            Readings(reader, config.read_every, progress),
+            watch,
+            Completions(book, directory / COMPLETIONS),
+            TimedCheckpoints(config.checkpoint_seconds, config.iterations),
+        ],
+    )
+    silence(trainer)
+    trainer.train(resume_from_checkpoint=newest(work))
+    require_float32(model.parameters(), moments([trainer.optimizer.optimizer]))
+    changed = float((before != trained_values(model)).float().mean())
+    write_model(model, directory, model_directory, codec, FormCode.load(model_directory), padding)
+    history = [line for entry in trainer.state.log_history if (line := _metrics(entry, line_of)) is not None]
+    (directory / METRICS).write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
+    shutil.rmtree(work)
+    readings = [line for line in history if HELD_OUT[0] in line]
+    return {
+        "problems": len(problems),
+        "attempted": len(set(order)),
+        "steps": trainer.state.global_step,
+        "answers": trainer.state.global_step // config.iterations * config.answers,
+        "start": {name: readings[0][name] for name in HELD_OUT},
+        "end": {name: readings[-1][name] for name in HELD_OUT},
+        "held_out": len(unseen),
+        "last": next((line for line in reversed(history) if "reward" in line), None),
+        "stopped": None
+        if watch.stop is None
+        else {"step": watch.stop.step, "reason": watch.stop.reason, "sentence": watch.stop.sentence},
+        "parameters_changed": changed,
+        "gates": [moves_gate(changed)],
+    }
+
+
+def _rates(config: GRPO, problems: Sequence[Problem], rollouts: Rollouts, judge: Judge, directory: Path) -> list[float]:
+    """Pass rates at the start; of an interrupted run, those it measured."""
+    assert config.curriculum is not None
+    path = directory / PASS_RATES
+    if path.exists():
+        return [entry["pass_rate"] for entry in json.loads(path.read_text(encoding="utf-8"))]
+    rates = pass_rates(problems, rollouts, judge, config.curriculum.samples, config.temperature)
+    told = [{"item_id": p.item.item_id, "pass_rate": r} for p, r in zip(problems, rates, strict=True)]
+    write_json_atomically(path, told)
+    return rates
+
+
+def _order(config: GRPO, count: int, rates: Sequence[float] | None, seed: int) -> list[int]:
+    """Which problem each place of the training has.
+
+    Raises:
+        UserError: if fewer problems than a step needs are worth an attempt.
+    """
+    kept = list(range(count))
+    how = config.curriculum or Curriculum()
+    if rates is not None:
+        kept = [i for i in kept if how.least <= rates[i] <= how.most]
+    if len(kept) < config.prompts:
+        raise UserError(
+            f"rl: {len(kept)} of {count} problems are worth an attempt (pass rate {how.least:g} to {how.most:g} at the "
+            f"start), a step needs {config.prompts}."
+        )
+    order: list[int] = []
+    while len(order) < config.steps * config.prompts:
+        shuffled = [kept[int(i)] for i in numpy_stream(seed, "rl", len(order)).permutation(len(kept))]
+        if rates is not None and how.order == "easy_first":
+            shuffled.sort(key=lambda i: -rates[i])
+        # Whole steps only, so that no step has a problem twice.
+        order += shuffled[: len(shuffled) // config.prompts * config.prompts]
+    return order[: config.steps * config.prompts]
+
+
+def _metrics(
+    entry: dict[str, Any], line_of: Callable[[dict[str, Any]], dict[str, Any] | None]
+) -> dict[str, Any] | None:
+    if HELD_OUT[0] in entry:
+        return {"step": entry["step"], **{name: entry[name] for name in HELD_OUT}}
+    return line_of(entry)

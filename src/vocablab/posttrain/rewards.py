@@ -1,0 +1,119 @@
+"""What an answer is worth, judged by its token ids: whether it is right, and what its added tokens do in it.
+
+Token ids and not text, because in a rendered text a token cannot be told from its spelling, and a reward that reads
+text after special tokens have been stripped pays for nothing.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vocablab.corpus.synthetic import family_of
+from vocablab.posttrain.rl import TokenBonus
+from vocablab.tasks.answers import numbers
+from vocablab.tasks.task import Item, Task
+from vocablab.vocab.codec import Codec
+from vocablab.vocab.meaning import token_meanings
+
+RUN = 4
+"""Tokens of a run that counts as repeated when it occurs again."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a fact token states."""
+
+    operands: tuple[str, ...]
+    """Its numbers but the last, in normal form."""
+    answer: str
+    """The last."""
+    true: bool
+    """Whether the family has this fact."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One answer, judged."""
+
+    text: str
+    """Rendered: what the grader read."""
+    correct: float
+    """1 if right, else 0."""
+    emitted: tuple[str, ...]
+    """Names of its added tokens in order."""
+    counted: tuple[str, ...]
+    """Those that the bonus pays for."""
+    used: tuple[str, ...]
+    """Distinct true tokens that the answer uses, whatever the bonus pays for."""
+    bonus: float
+    """What the tokens add to the reward: multiplied by `correct` where the bonus is gated."""
+    repetition: float
+    """Share of runs of four tokens that occurred before in it."""
+
+    @property
+    def reward(self) -> float:
+        """The whole."""
+        return self.correct + self.bonus
+
+    @property
+    def idle(self) -> int:
+        """Added tokens that are not true, not used, or repeated."""
+        return len(self.emitted) - len(self.used)
+
+
+class Judge:
+    """Judges answers of one arm."""
+
+    def __init__(self, codec: Codec, task: Task, bonus: TokenBonus | None) -> None:
+        """Judge answers to items of `task`, written with `codec`."""
+        self._codec, self._task, self._bonus = codec, task, bonus
+        self._names = {index: name for name, index in codec.vocabulary.added_ids.items()}
+        self._stated = stated_facts(codec)
+
+    def __call__(self, item: Item, ids: Sequence[int]) -> Judged:
+        """Judge the new tokens `ids` of an answer to `item`; an EOS at their end says nothing."""
+        text = self._codec.render(list(ids))
+        correct = self._task.grade(item, text).strict
+        emitted = tuple(self._names[i] for i in ids if i in self._names)
+        used = self._used(item, ids)
+        counted: tuple[str, ...] = ()
+        bonus = 0.0
+        if self._bonus is not None:
+            counted = emitted if self._bonus.counts == "any" else used
+            bonus = min(self._bonus.at_most, self._bonus.per_token * len(counted))
+            bonus *= correct if self._bonus.gated else 1.0
+        return Judged(text, correct, emitted, counted, used, bonus, repetition(ids))
+
+    def _used(self, item: Item, ids: Sequence[int]) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for place, index in enumerate(ids):
+            name = self._names.get(index)
+            stated = self._stated.get(name) if name is not None else None
+            if name is None or stated is None or not stated.true or name in found:
+                continue
+            before = Counter(numbers(item.prompt + self._codec.render(list(ids[:place]))))
+            after = numbers(self._codec.render(list(ids[place + 1 :])))
+            if not Counter(stated.operands) - before and stated.answer in after:
+                found[name] = None
+        return tuple(found)
+
+
+def stated_facts(codec: Codec) -> dict[str, Stated]:
+    """What each fact token of an arm states, by its name; tokens that state no whole fact (a sham, a digit, operands
+    alone) are not there."""
+    family = family_of(codec.intervention)
+    if family is None:
+        return {}
+    known = {family.token_name(fact) for fact in family.facts(ordered=True)}
+    relations = {fact.relation for fact in family.facts(ordered=False)}
+    return {
+        meaning.name: Stated(meaning.parts[:-1], meaning.parts[-1], meaning.name in known)
+        for meaning in token_meanings(codec.vocabulary, codec.intervention)
+        if meaning.relation in relations and len(meaning.parts) >= 2
+    }
+
+
+def repetition(ids: Sequence[int]) -> float:
+    """Share of runs of four tokens that occurred before (Welleck et al. 2019, seq-rep-4); 0 if shorter."""
+    runs = [tuple(ids[i : i + RUN]) for i in range(len(ids) - RUN + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0

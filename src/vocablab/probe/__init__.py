@@ -1,0 +1,1 @@
+"""Probes of finished models: were the added tokens learned, and are they used?"""

@@ -1,0 +1,93 @@
+"""A model as probes see it: transformers' own forward pass, the arm's codec, the rows of its added tokens."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vocablab.base.errors import UserError
+from vocablab.facts.fact import Fact
+from vocablab.vocab.codec import Codec, load_codec
+from vocablab.vocab.fact_tokens import FactTokens
+from vocablab.vocab.meaning import TokenMeaning, token_meanings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model to probe.
+
+    Shapes: V rows of the (padded) vocabulary, N added tokens, D width.
+    """
+
+    name: str
+    """For titles."""
+    model: Any
+    """A causal language model of transformers, in evaluation mode and float32, with eager attention."""
+    codec: Codec
+    """How its arm encodes raw text."""
+    ids: tuple[int, ...]
+    """Ids of its added tokens, in order; empty for an arm without."""
+    meanings: tuple[TokenMeaning, ...]
+    """What each says, in parts."""
+    facts: tuple[Fact | None, ...]
+    """The fact of each, or None for a token that states none (a sham, a digit)."""
+    initial: dict[str, np.ndarray] | None = field(default=None, repr=False)
+    """``input`` and ``output`` tables before training, each (V, D) float32; None if unknown."""
+    exposures: np.ndarray | None = field(default=None, repr=False)
+    """How often training showed each added token, (N,) integers; None if unknown."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def table(self, which: str) -> np.ndarray:
+        """The table of rows ``input`` or ``output``, (V, D) float32 on the CPU; the same one if they are tied."""
+        embeddings = self.model.get_input_embeddings() if which == "input" else self.model.get_output_embeddings()
+        found: np.ndarray = embeddings.weight.detach().float().cpu().numpy()
+        return found
+
+    @property
+    def tied(self) -> bool:
+        """Whether input and output rows are one table."""
+        return self.model.get_input_embeddings().weight is self.model.get_output_embeddings().weight
+
+
+def facts_of(codec: Codec) -> tuple[Fact | None, ...]:
+    """The fact of each added token, in the order of the ids; None where a token states none."""
+    rule = codec.intervention
+    if not isinstance(rule, FactTokens):
+        return (None,) * len(codec.vocabulary.added)
+    names = {rule.family.token_name(fact): fact for fact in rule.family.facts(ordered=True)}
+    names |= {rule.family.question_name(fact): fact for fact in rule.family.facts(ordered=True)}
+    return tuple(names.get(name) for name in codec.vocabulary.added)
+
+
+def load_subject(
+    directory: Path,
+    name: str,
+    device: str = "cpu",
+    initial: dict[str, np.ndarray] | None = None,
+    exposures: np.ndarray | None = None,
+) -> Subject:
+    """Load an exported model for probing; never asks the network.
+
+    Raises:
+        UserError: if it does not load or has no codec.
+    """
+    from transformers import AutoModelForCausalLM
+
+    codec = load_codec(directory)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            directory, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
+        )
+    # Transformers and what it reads with raise a dozen classes, none of them in common.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"the model {directory} does not load: {reason}") from None
+    meanings = token_meanings(codec.vocabulary, codec.intervention)
+    ids = tuple(codec.vocabulary.added_ids[name] for name in codec.vocabulary.added)
+    return Subject(name, model.eval().to(device), codec, ids, meanings, facts_of(codec), initial, exposures)
