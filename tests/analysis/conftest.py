@@ -1,7 +1,7 @@
 """A small study on disk as the lab leaves it: three arms, every kind of task, with known effects."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from analysis import after_pretraining
 
 from vocablab.analysis.claims import Benefit, NoHarm
 from vocablab.base.config import to_json
@@ -20,15 +21,15 @@ ARMS = {
     "sham": "45 tokens at the same sites, without content.",
 }
 FACTS = [f"<MUL_{a}_{b}_{a * b}>" for a in range(2, 10) for b in range(a, 10)]
-STAGES = ("prepare", "pretrain", "export", "sft", "evaluate")
+TOKENS = {"control": [], "mul_facts": FACTS, "sham": [f"<SHAM_{i:02d}>" for i in range(len(FACTS))]}
+STAGES = ("prepare", "pretrain", "export", "sft", "rl", "evaluate")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> The answer is 7."
 
 
 def _counts(stage: str, arm: str, seed: int) -> dict[str, Any]:
     """What the record of a stage counts beside its gates."""
     if stage == "prepare":
-        tokens = {"control": [], "mul_facts": FACTS, "sham": [f"<SHAM_{i:02d}>" for i in range(len(FACTS))]}[arm]
-        exposures = {name: 40 + 13 * place + seed for place, name in enumerate(tokens)}
+        exposures = {name: 40 + 13 * place + seed for place, name in enumerate(TOKENS[arm])}
         train = {"documents": 900, "raw_bytes": 2_000_000, "tokens": 512_000, "documents_sha256": f"{seed}" * 64}
         counts: dict[str, Any] = {"train": train, "exposures": exposures, "dose": sum(exposures.values()) / 512_000}
         return counts | {"dropped": {"empty": 2, "leak: arithmetic": seed}, "note": "a <b>"}
@@ -36,7 +37,9 @@ def _counts(stage: str, arm: str, seed: int) -> dict[str, Any]:
         flops = {"blocks": 6.0e12, "attention": 1.0e12, "head": 1.0e12}
         more = {"flops": flops, "head_share_of_flops": 0.125, "epochs": 1.5, "precision": "float32"}
         return {"source_bytes": 2_000_000, "tokens": 512_000 - 2_000 * (arm == "mul_facts")} | more
-    return {"steps": 100}
+    if stage == "sft":
+        return after_pretraining.sft_counts(arm, seed, TOKENS[arm])
+    return after_pretraining.rl_counts(arm, seed) if stage == "rl" else {}
 
 
 def _record(stage: str, arm: str, seed: int, gates: list[dict[str, Any]]) -> Record:
@@ -137,14 +140,16 @@ def write_study(
     gain: float = 0.25,
     exploratory: str | None = None,
     n_items: int = 40,
+    rewarded: Collection[str] = (),
 ) -> Path:
-    """Write a whole study into `directory`."""
+    """Write a whole study into `directory`; the arms `rewarded` were trained by reward, too."""
+    stages = {arm: [stage for stage in STAGES if stage != "rl" or arm in rewarded] for arm in ARMS}
     study = {
         "name": "mul-facts", "title": "Do fact tokens for one-digit products help?", "preset": "cpu",
         "docstring": "Hypothesis: one token per fact shortens the path to the answer.\n\nCost: minutes.",
         "control": "control", "treatment": "mul_facts", "seeds": list(range(n_seeds)),
         "exploratory": exploratory,
-        "arms": [{"name": name, "description": text} for name, text in ARMS.items()],
+        "arms": [{"name": name, "description": text, "stages": stages[name]} for name, text in ARMS.items()],
         "claims": [
             to_json(Benefit("arithmetic.heldout", "gold_bits_per_byte", delta=0.02)),
             to_json(NoHarm("hellaswag", "acc_norm", margin=0.05)),
@@ -161,7 +166,7 @@ def write_study(
     for arm in ARMS:
         for seed in range(n_seeds):
             place = directory / arm / f"seed{seed}"
-            for number, stage in enumerate(STAGES):
+            for number, stage in enumerate(stages[arm]):
                 gate = {
                     "rule": number + 1,
                     "name": f"{stage} is whole",
@@ -187,8 +192,11 @@ def _write_metrics(place: Path, arm: str, seed: int) -> None:
             line["val_bits_per_byte"] = loss + 0.02 + rng.normal(0, 0.005)
         lines.append(json.dumps(line))
     (place / "pretrain" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    sft = [json.dumps({"step": s, "loss": 2 / (1 + 0.1 * s) + rng.normal(0, 0.02)}) for s in range(1, 31)]
-    (place / "sft" / "metrics.jsonl").write_text("\n".join(sft) + "\n")
+    after = {"sft": after_pretraining.sft_lines, "rl": after_pretraining.rl_lines}
+    for stage, lines_of in after.items():
+        if (place / stage).is_dir():
+            text = "".join(json.dumps(line) + "\n" for line in lines_of(arm, seed))
+            (place / stage / "metrics.jsonl").write_text(text)
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def _marker(dom: str, name: str) -> str:
 @pytest.mark.skipif(_BROWSER is None, reason="no chromium on this system")
 @pytest.mark.parametrize("width", [1400, 390])
 def test_a_browser_draws_the_page_without_errors_or_overflow(make_study: MakeStudy, tmp_path: Path, width: int) -> None:
-    page = write_report(make_study(n_seeds=5))
+    page = write_report(make_study(n_seeds=5, rewarded=("mul_facts", "sham")))
     if width < 500:
         framed = tmp_path / "framed.html"
         framed.write_text(_FRAME.format(width=width, height=4000, page=html.escape(page.read_text(), quote=True)))
@@ -242,8 +242,8 @@ def test_a_browser_draws_the_page_without_errors_or_overflow(make_study: MakeStu
         assert "owned" not in _marker(dom, "errors")
         assert "<title>Do fact tokens" in dom
     assert _marker(dom, "errors") == ""
-    # Two claims, two forests of each kind, two scatters, two losses, two of scores.
-    assert int(_marker(dom, "plots")) >= 12
+    # Two claims, two forests of each kind, two scatters, a loss, two of fine-tuning, six of reward, two of scores.
+    assert int(_marker(dom, "plots")) >= 19
     assert int(_marker(dom, "client-width")) == width
     assert int(_marker(dom, "scroll-width")) <= width
     assert (tmp_path / "shot.png").stat().st_size > 20_000

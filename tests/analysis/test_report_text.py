@@ -43,8 +43,8 @@ def test_the_short_form_says_what_a_pull_request_needs(make_study: MakeStudy) ->
     text = markdown(report)
     heads = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert heads == [
-        "Verdicts", "Primary claims", "Treatment against placebos, on the claimed measures", "Gates", "Compute ledger",
-        "Deviations and exclusions", "How to rebuild",
+        "Verdicts", "Primary claims", "Treatment against placebos, on the claimed measures",
+        "Post-training, means over seeds", "Gates", "Compute ledger", "Deviations and exclusions", "How to rebuild",
     ]  # fmt: skip
     assert escaped(report["verdicts"][0]["sentence"]) in text
     assert "| 0.0310 |" in text
@@ -100,7 +100,7 @@ def test_hostile_text_stays_text_on_the_page(make_study: MakeStudy) -> None:
 def test_tables_hold_the_numbers_of_the_report(make_study: MakeStudy) -> None:
     study = make_study(n_seeds=2)
     paths = write_csv_tables(study)
-    assert [path.name for path in paths] == ["effects.csv", "scores.csv", "per_seed.csv", "gates.csv", "ledger.csv"]
+    assert [path.stem for path in paths] == ["effects", "scores", "per_seed", "gates", "ledger", "fine_tuning"]
     assert {path.parent for path in paths} == {study / "tables"}
     tables = {path.stem: list(csv.DictReader(path.open())) for path in paths}
     report = build_report(study)

@@ -145,16 +145,17 @@ def test_frequency_that_goes_with_magnitude_is_shown_by_the_baseline() -> None:
     own = one(found, "product", "held-out R2")
     baseline = one(found, "product", "held-out R2", "exposures alone")
     assert p_of(own) < 0.05
-    assert own.value <= baseline.value
+    assert own.value < baseline.value + 0.01
     assert one(found, "product", "held-out R2", "untrained rows").value < 0.3
 
 
 def test_a_number_line_of_operands_is_found(base: Subject) -> None:
     """Classes in the middle of a line are hidden from a linear classifier, so operands are also read as numbers."""
-    found = read(along(numbers().second), base)
-    line = one(found, "second operand as a number", "held-out R2")
-    assert line.value > 0.8
-    assert p_of(line) < 0.01
+    found = read(along(numbers().first, 0) + along(numbers().second, 1), base)
+    for name in OPERANDS:
+        line = one(found, f"{name} as a number", "held-out R2")
+        assert line.value > 0.5
+        assert p_of(line) < 0.01
 
 
 def test_trained_rows_stand_beside_untrained_ones() -> None:

@@ -13,10 +13,14 @@ _CONTRAST = (
     "standard_error", "degrees_of_freedom", "p_value", "q_value", "sign_flip_p", "mde", "treatment_mean",
     "control_mean", "n_seeds", "n_items", "n_clusters",
 )  # fmt: skip
+_REWARD_SIZES = ("steps", "problems", "attempted", "answers", "held_out")
 
 
 def write_csv_tables(study_dir: Path, report: dict[str, Any] | None = None) -> list[Path]:
-    """Write ``effects``, ``scores``, ``per_seed``, ``gates`` and ``ledger`` as CSV into `study_dir`/tables.
+    """Write the report's tables as CSV into `study_dir`/tables.
+
+    ``effects``, ``scores``, ``per_seed``, ``gates`` and ``ledger``; ``fine_tuning`` (one row per arm, seed and lesson)
+    and ``reward`` (per arm and seed) where a run has such a stage.
 
     Rewritten in place, as the report is: they hold nothing that the records do not. Numbers have all their digits.
 
@@ -38,6 +42,11 @@ def write_csv_tables(study_dir: Path, report: dict[str, Any] | None = None) -> l
         "gates": _rows(report["gates"], ("rule", "name", "passed", "detail", "arm", "seed", "stage")),
         "ledger": _ledger(report),
     }
+    after = report["post_training"]
+    if after["fine_tuning"]["runs"]:
+        tables["fine_tuning"] = _rows(after["fine_tuning"]["runs"], tuple(after["fine_tuning"]["runs"][0]))
+    if after["reward"]["runs"]:
+        tables["reward"] = _reward(after["reward"]["runs"])
     paths = []
     for name, rows in tables.items():
         path = study_dir / "tables" / f"{name}.csv"
@@ -84,8 +93,24 @@ def _per_seed(report: dict[str, Any]) -> list[list[Any]]:
 
 def _ledger(report: dict[str, Any]) -> list[list[Any]]:
     parts = list(report["ledger"]["total"]["flops"] or {})
-    names = ("arm", "stage", "runs", "wall_seconds", "tokens", "source_bytes", "total_flops", "head_share")
-    found = [
-        row | {f"flops_{part}": (row["flops"] or {}).get(part) for part in parts} for row in report["ledger"]["rows"]
-    ]
+    names = (
+        "arm", "stage", "runs", "shared_runs", "shared_with", "wall_seconds", "tokens", "source_bytes", "total_flops",
+        "head_share",
+    )  # fmt: skip
+    found = []
+    for row in report["ledger"]["rows"]:
+        flops = {f"flops_{part}": (row["flops"] or {}).get(part) for part in parts}
+        shared = row["shared"] or {"with": [], "runs": 0}
+        found.append(row | flops | {"shared_runs": shared["runs"], "shared_with": " ".join(shared["with"])})
     return _rows(found, (*names, *(f"flops_{part}" for part in parts)))
+
+
+def _reward(runs: list[dict[str, Any]]) -> list[list[Any]]:
+    """Nested readings become columns: ``start_held_out_pass_rate``, ``last_entropy``, ``stopped_reason``."""
+    found = []
+    for run in runs:
+        pairs = {f"paired_{end}": values for end, values in (run["paired"] or {}).items()}
+        nested = {name: run[name] or {} for name in ("start", "end", "last", "stopped")} | pairs
+        flat = {f"{name}_{key}": value for name, values in nested.items() for key, value in values.items()}
+        found.append({name: run[name] for name in ("arm", "seed", *_REWARD_SIZES)} | flat)
+    return _rows(found, tuple(dict.fromkeys(name for row in found for name in row)))

@@ -75,7 +75,7 @@ def exposure(report: dict[str, Any]) -> str:
     if found["doses"]:
         parts.append(_doses(report))
     if not found["tokens"]:
-        return "".join(parts) or '<p class="empty">No prepare record counts exposures.</p>'
+        return "".join(parts) or '<p class="empty">No record of prepare or sft counts exposures of a token.</p>'
     if any(row["gains"] for row in found["tokens"]):
         parts.append(f"<details><summary>Gain by exposure: rank correlations</summary>{_links(report)}</details>")
         parts.append(f"<details><summary>Every token</summary>{_tokens(report)}</details>")
@@ -92,6 +92,7 @@ def _doses(report: dict[str, Any]) -> str:
     rows = [
         [
             chip(report, row["arm"]),
+            "fine-tuning" if row["stage"] == "sft" else "corpus",
             str(row["tokens"]),
             "–" if row["dose"] is None else f"{100 * row['dose']:.3f} %",
             f"{row['exposures']:,.0f}",
@@ -101,8 +102,8 @@ def _doses(report: dict[str, Any]) -> str:
         ]
         for row in report["exposure"]["doses"]
     ]
-    head = ["Arm", "Tokens", "Dose", "Exposures", "Least / median / most", "Never seen", "Epochs read"]
-    return table(head, rows, name="dose")
+    head = ["Arm", "Counted in", "Tokens", "Dose", "Exposures", "Least / median / most", "Never seen", "Epochs read"]
+    return table(head, rows, numeric_from=2, name="dose")
 
 
 def _links(report: dict[str, Any]) -> str:

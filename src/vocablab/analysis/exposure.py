@@ -1,6 +1,7 @@
-"""How often each fact token stood in the training corpus, and how much the items that rest on its fact gained.
+"""How often each fact token was learned from, and how much the items that rest on its fact gained.
 
-The counts are the prepare stage's; an item rests on a token's fact if its cluster is that fact's key, as in
+The counts are the prepare stage's; of an arm whose tokens come with fine-tuning, those of that stage: each example as
+often as it was read. An item rests on a token's fact if its cluster is that fact's key, as in
 the arithmetic tasks (``MUL:6,9=54``).
 """
 
@@ -25,9 +26,10 @@ _FEWEST = 3
 def exposure(pairs: Pairs) -> dict[str, Any]:
     """Dose by arm, and exposures against gains by token of the treatment.
 
-    ``doses``: per arm with counted tokens; ``tokens``: per token its exposures (mean over seeds) and, under
-    ``gains``, the improvement over control by task, split and metric; ``links``: rank correlations;
-    ``lacking``: arms whose records do not count exposures; ``unmatched``: tokens without an item.
+    ``stage``: which stage counted the treatment's tokens; ``doses``: per arm with counted tokens; ``tokens``: per token
+    its exposures (mean over seeds) and, under ``gains``, the improvement over control by task, split and metric;
+    ``links``: rank correlations; ``lacking``: arms whose prepare records do not count exposures; ``unmatched``: tokens
+    without an item.
     """
     study = pairs.study
     counted = {arm: _counted(study, arm) for arm in study.arm_names}
@@ -35,10 +37,11 @@ def exposure(pairs: Pairs) -> dict[str, Any]:
     gains = _gains(pairs) if mine else []
     tokens = [_token_row(name, count, gains) for name, count in mine.items()]
     return {
+        "stage": _stage(study, study.treatment),
         "doses": [_dose(study, arm, counts) for arm, counts in counted.items() if counts],
         "tokens": tokens,
         "links": _links(tokens),
-        "lacking": [arm for arm in study.arm_names if _prepared(study, arm) and not _has_counts(study, arm)],
+        "lacking": [arm for arm in study.arm_names if not _has_counts(study, arm)],
         "unmatched": [row["token"] for row in tokens if not row["gains"]],
     }
 
@@ -57,28 +60,40 @@ def fact_keys(token: str) -> list[str]:
     return list(dict.fromkeys(f"{match.group(1)}:{','.join(order)}={answer}" for order in orders))
 
 
-def _prepared(study: StudyFiles, arm: str) -> list[dict[str, Any]]:
-    records = (study.runs[(arm, seed)].records.get("prepare") for seed in study.seeds)
+def _counts(study: StudyFiles, arm: str, stage: str) -> list[dict[str, Any]]:
+    records = (study.runs[(arm, seed)].records.get(stage) for seed in study.seeds)
     return [record.counts for record in records if record is not None]
 
 
 def _has_counts(study: StudyFiles, arm: str) -> bool:
-    return all(isinstance(counts.get("exposures"), dict) for counts in _prepared(study, arm))
+    return all(isinstance(counts.get("exposures"), dict) for counts in _counts(study, arm, "prepare"))
+
+
+def _stage(study: StudyFiles, arm: str) -> str:
+    """The stage whose counts tell how often an arm met its tokens."""
+    in_corpus = any(any((counts.get("exposures") or {}).values()) for counts in _counts(study, arm, "prepare"))
+    in_examples = any(counts.get("exposures") for counts in _counts(study, arm, "sft"))
+    return "sft" if in_examples and not in_corpus and _has_counts(study, arm) else "prepare"
 
 
 def _counted(study: StudyFiles, arm: str) -> dict[str, float]:
-    """Exposures by token in the training corpus, mean over seeds."""
-    found = [c["exposures"] for c in _prepared(study, arm) if isinstance(c.get("exposures"), dict)]
+    """Exposures by token, mean over seeds."""
+    counted = _counts(study, arm, _stage(study, arm))
+    found = [c["exposures"] for c in counted if isinstance(c.get("exposures"), dict)]
     names = dict.fromkeys(name for counts in found for name in counts)
     return {name: sum(float(counts.get(name, 0)) for counts in found) / len(found) for name in names}
 
 
 def _dose(study: StudyFiles, arm: str, counts: dict[str, float]) -> dict[str, Any]:
-    doses = [float(c["dose"]) for c in _prepared(study, arm) if isinstance(c.get("dose"), int | float)]
-    pretrained = (study.runs[(arm, seed)].records.get("pretrain") for seed in study.seeds)
-    epochs = [float(record.counts["epochs"]) for record in pretrained if record and "epochs" in record.counts]
+    stage = _stage(study, arm)
+    # Of the corpus: what fine-tuning counts has no dose, and its passes are in the counts.
+    prepared = _counts(study, arm, "prepare") if stage == "prepare" else []
+    pretrained = _counts(study, arm, "pretrain") if stage == "prepare" else []
+    doses = [float(c["dose"]) for c in prepared if isinstance(c.get("dose"), int | float)]
+    epochs = [float(c["epochs"]) for c in pretrained if "epochs" in c]
     return {
         "arm": arm,
+        "stage": stage,
         "tokens": len(counts),
         "dose": statistics.fmean(doses) if doses else None,
         "exposures": sum(counts.values()),

@@ -7,6 +7,8 @@ from vocablab.base.records import Record, read_record
 
 SUMMED = ("wall_seconds", "tokens", "source_bytes")
 """Amounts that the ledger sums beside FLOPs."""
+SAME_AS = "same_as"
+"""Count of a record that names where the artifact was made (``control/seed0/pretrain``), if it is another arm's too."""
 
 
 def ledger(study: StudyFiles) -> dict[str, Any]:
@@ -15,14 +17,32 @@ def ledger(study: StudyFiles) -> dict[str, Any]:
     ``rows``: per arm and stage, summed over seeds, in the order of the study; ``arms``: sums per arm, with the
     pretraining amounts per run as multiples of the control's; ``total``: all of it. FLOPs are those that a stage counts
     (pretraining: blocks, attention, head); where it counts none they are None, not 0.
+
+    An artifact that several arms share counts in each of them, because each model needed it, but once in ``total``.
+    ``shared`` of a row: with which arms, and in how many of its runs; ``shared`` of an arm: by stage with which arms.
     """
     rows = [row for arm in study.arm_names for stage in STAGES if (row := _row(study, arm, stage))]
     arms = []
     for arm in study.arm_names:
         mine = [row for row in rows if row["arm"] == arm]
         if mine:
-            arms.append({"arm": arm} | _sum(mine) | {"per_run_against_control": _against(rows, arm, study.control)})
-    return {"rows": rows, "arms": arms, "total": _sum(rows)}
+            against = {"per_run_against_control": _against(rows, arm, study.control)}
+            shared = {"shared": {row["stage"]: row["shared"]["with"] for row in mine if row["shared"]}}
+            arms.append({"arm": arm} | _sum(mine) | against | shared)
+    total = _sum([{"stage": record.stage} | _amounts(record) for record in artifacts(study)])
+    return {"rows": rows, "arms": arms, "total": total}
+
+
+def artifacts(study: StudyFiles) -> list[Record]:
+    """The records of a study, of an artifact that several arms share only one: where it was made, if that is there."""
+    found: dict[str, Record] = {}
+    for (arm, seed), run in study.runs.items():
+        for stage, record in run.records.items():
+            made = record.counts.get(SAME_AS)
+            place = str(made or f"{arm}/seed{seed}/{stage}")
+            if not made or place not in found:
+                found[place] = record
+    return list(found.values())
 
 
 def _row(study: StudyFiles, arm: str, stage: str) -> dict[str, Any] | None:
@@ -30,7 +50,9 @@ def _row(study: StudyFiles, arm: str, stage: str) -> dict[str, Any] | None:
     found = [_amounts(record) for record in records if record is not None]
     if not found:
         return None
-    return {"arm": arm, "stage": stage, "runs": len(found), **_sum(found)}
+    makers = [str(r.counts[SAME_AS]).split("/")[0] for r in records if r is not None and r.counts.get(SAME_AS)]
+    shared = {"with": list(dict.fromkeys(makers)), "runs": len(makers)} if makers else None
+    return {"arm": arm, "stage": stage, "runs": len(found), **_sum(found), "shared": shared}
 
 
 def _amounts(record: Record) -> dict[str, Any]:
@@ -102,14 +124,14 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def provenance(study: StudyFiles, description: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Code, packages and machines of all stages, with what differs between them.
+    """Code, packages and machines of all stages, shared ones once, with what differs between them.
 
     ``commits``: each (commit, dirty) with its number of stages; ``versions``: packages that are the same everywhere;
     ``differing``: package to version to number of stages; ``hardware`` likewise; ``vocabulary``: the fingerprint of the
     study-wide vocabulary, None if it left no record; ``registration``: hash and date of what was promised before the
     first run, None if `description` (what `study.json` holds) has none.
     """
-    records = [record for run in study.runs.values() for record in run.records.values()]
+    records = artifacts(study)
     shared = read_record(study.directory / "vocabulary")
     packages = _tally([record.versions for record in records])
     return {

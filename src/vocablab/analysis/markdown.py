@@ -4,8 +4,9 @@ import re
 import shlex
 from typing import Any
 
-from vocablab.analysis.fragments import number, p_value, unit
+from vocablab.analysis.fragments import number, p_value, percent, unit
 from vocablab.analysis.gates import RULES, by_rule
+from vocablab.analysis.post_training_fragments import change, decimals, span
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$!&{}])")
 _MOST = 12
@@ -47,6 +48,7 @@ def markdown(report: dict[str, Any]) -> str:
         _claims(report),
         "## Treatment against placebos, on the claimed measures",
         _placebos(report),
+        *_post_training(report),
         "## Gates",
         _gates(report),
         "## Compute ledger",
@@ -127,6 +129,36 @@ def _placebos(report: dict[str, Any]) -> str:
     return table(head, rows, numeric_from=3) if rows else "No placebo arm pairs with the treatment."
 
 
+def _post_training(report: dict[str, Any]) -> list[str]:
+    """Head and tables of what came after pretraining; nothing if nothing did."""
+    found = report["post_training"]
+    lessons = [
+        [
+            *(escaped(row["arm"]), escaped(row["lesson"]), str(row["n_seeds"]), span(row["steps"])),
+            *(percent(row["drill_share"]), decimals(row["end"], 4), span(row["best_step"]), span(row["last_step"])),
+        ]
+        for row in found["fine_tuning"]["arms"]
+    ]
+    rewarded = [
+        [
+            *(escaped(row["arm"]), str(row["n_seeds"])),
+            *(change(row, name) for name in ("held_out_pass_rate", "held_out_greedy")),
+            *(decimals(row["end"][f"held_out_{kind}_tokens"], 2) for kind in ("used", "idle")),
+            *(decimals(row["last"][name], places) for name, places in (("entropy", 3), ("kl", 3), ("length", 1))),
+            str(len(row["stopped"]) or "none"),
+        ]
+        for row in found["reward"]["arms"]
+    ]
+    parts = []
+    if lessons:
+        head = ["Arm", "Lesson", "Seeds", "Steps", "Drills", "Held-out bits/byte, end", "Best step", "Last step"]
+        parts.append(table(head, lessons, numeric_from=2))
+    if rewarded:
+        head = ["Arm", "Seeds", "Held-out pass rate", "Held-out greedy", "Used tokens per answer", "Idle"]
+        parts.append(table([*head, "Entropy", "KL", "Length", "Stopped by its watch"], rewarded, numeric_from=1))
+    return ["## Post-training, means over seeds", *parts] if parts else []
+
+
 def _gates(report: dict[str, Any]) -> str:
     found = by_rule(report["gates"])
     if not found:
@@ -145,7 +177,7 @@ def _ledger(report: dict[str, Any]) -> str:
         against = row.get("per_run_against_control") or {}
         rows.append(
             [
-                escaped(row["arm"]) if "arm" in row else "**Sum**",
+                escaped(row["arm"]) + _shared(row) if "arm" in row else "**Sum, what is shared once**",
                 f"{row['wall_seconds'] or 0:,.0f} s",
                 *("–" if row[name] is None else f"{row[name]:,.0f}" for name in ("tokens", "source_bytes")),
                 "–" if row["total_flops"] is None else f"{row['total_flops']:.3g}",
@@ -163,6 +195,11 @@ def _ledger(report: dict[str, Any]) -> str:
         "FLOPs per run, × control",
     ]
     return table(head, rows, numeric_from=1)
+
+
+def _shared(row: dict[str, Any]) -> str:
+    arms = dict.fromkeys(arm for stage in row["shared"].values() for arm in stage)
+    return f" (shares with {', '.join(escaped(arm) for arm in arms)}: {', '.join(row['shared'])})" if arms else ""
 
 
 def _deviations(report: dict[str, Any]) -> str:

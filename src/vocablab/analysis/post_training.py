@@ -4,6 +4,7 @@ Means are over the seeds that are there. Nothing here is a claim: the verdicts r
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from vocablab.analysis.losses import thin
@@ -42,18 +43,20 @@ def stops(study: StudyFiles) -> list[Row]:
     """Runs whose training by reward was stopped by its watch: ``arm``, ``seed``, ``step``, ``reason``, ``sentence``."""
     counts = [(run, run.records["rl"].counts) for run in study.runs.values() if "rl" in run.records]
     return [
-        {"arm": run.arm, "seed": run.seed, **found} for run, told in counts if (found := told.get("stopped")) is not None
+        {"arm": run.arm, "seed": run.seed, **found}
+        for run, told in counts
+        if (found := told.get("stopped")) is not None
     ]
 
 
 def _fine_tuning(study: StudyFiles) -> Row:
     runs = [row for run in study.runs.values() for row in _lessons(run)]
-    names = dict.fromkeys(str(line["lesson"]) for run in study.runs.values() for line in _readings(run, READ))
+    names = dict.fromkeys(str(line["lesson"]) for run in study.runs.values() for line in _readings(run))
     curves = [
         curve | {"lesson": lesson}
         for arm in study.arm_names
         for lesson in names
-        if (curve := _curve(study, arm, READ, lambda run, lesson=lesson: _of_lesson(run, lesson)))
+        if (curve := _curve(study, arm, READ, partial(_of_lesson, lesson)))
     ]
     arms = [_lesson_means(rows) for rows in _groups(runs, "arm", "lesson")]
     return {"runs": runs, "arms": arms, "curves": {READ: curves} if curves else {}}
@@ -65,7 +68,7 @@ def _lessons(run: Run) -> Iterable[Row]:
     counts = record.counts if record else {}
     lessons = counts.get("lessons") or []
     for lesson in lessons:
-        mine = _of_lesson(run, lesson["name"])
+        mine = _of_lesson(lesson["name"], run)
         row = {
             "arm": run.arm,
             "seed": run.seed,
@@ -81,12 +84,12 @@ def _lessons(run: Run) -> Iterable[Row]:
         yield row
 
 
-def _readings(run: Run, name: str) -> list[Row]:
-    return [line for line in run.sft_metrics if line.get(name) is not None]
+def _readings(run: Run) -> list[Row]:
+    return [line for line in run.sft_metrics if line.get(READ) is not None]
 
 
-def _of_lesson(run: Run, lesson: str) -> list[Row]:
-    return [line for line in _readings(run, READ) if line["lesson"] == lesson]
+def _of_lesson(lesson: str, run: Run) -> list[Row]:
+    return [line for line in _readings(run) if line["lesson"] == lesson]
 
 
 def _lesson_means(rows: list[Row]) -> Row:

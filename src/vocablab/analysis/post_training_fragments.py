@@ -15,8 +15,8 @@ _BITS = (
 )
 _REWARD = (
     "Start → end. Pass rate: share of right answers among those sampled for held-out problems; greedy: of the most "
-    "probable ones. Used: added tokens whose fact is true, was asked for and is taken up; idle: all others. Entropy, KL "
-    "and length are of the last logged step."
+    "probable ones. Used: distinct added tokens whose fact is true, whose operands stood before and whose result is "
+    "taken up; idle: all others. Entropy, KL and length are of the last logged step."
 )
 _PAIRS = (
     "Pairs of answers to the same problem, one with added tokens and one without: shares of pairs, and the mean "
@@ -104,14 +104,14 @@ def _reward(report: dict[str, Any]) -> str:
         )
     head = ["Arm", "Seeds", "Steps", "Held-out pass rate", "Held-out greedy"]
     head += [f"{kind} tokens<small>per held-out answer, end</small>" for kind in ("Used", "Idle")]
-    head += [f"{name}<small>{unit}</small>" for name, unit in (("Entropy", "nats"), ("KL", "nats/token"))]
+    head += [f"{name}<small>{unit}</small>" for name, unit in (("Entropy", "nats/token"), ("KL", "nats/token"))]
     head += ["Length<small>tokens</small>", "Stopped by the watch"]
     return table(head, rows, name="training by reward")
 
 
 def _stopped(report: dict[str, Any]) -> str:
     said = [
-        f"<li>{chip(report, row['arm'])} seed {stop['seed']}, after step {stop['step']:,}: {text(stop['sentence'])}.</li>"
+        f"<li>{chip(report, row['arm'])} seed {stop['seed']}, step {stop['step']:,}: {text(stop['sentence'])}</li>"
         for row in report["post_training"]["reward"]["arms"]
         for stop in row["stopped"]
     ]

@@ -5,10 +5,15 @@ from typing import Any
 from vocablab.analysis.evidence_fragments import flat
 from vocablab.analysis.fragments import chip, percent, table, text
 from vocablab.analysis.gates import RULES, by_rule
+from vocablab.analysis.ledger import SAME_AS
 
 _PASS, _FAIL = '<b class="pass">✓ pass</b>', '<b class="fail">✗ fail</b>'
 _SHOWN = 12
 """Sentences of one kind that are open; the others are folded."""
+_SHARED = (
+    "What arms share was made once. Its tokens and FLOPs stand in the row of every arm that needed it, its time only "
+    "where it was made; the sum counts it once."
+)
 
 
 def gates(report: dict[str, Any]) -> str:
@@ -56,15 +61,40 @@ def ledger(report: dict[str, Any]) -> str:
     """Cost per arm, against the control, and stage by stage."""
     found = report["ledger"]
     parts = list(found["total"]["flops"] or {})
-    sums = [[chip(report, row["arm"]), *_amounts(row, parts, row["per_run_against_control"])] for row in found["arms"]]
+    sums = [
+        [chip(report, row["arm"]) + _shared_stages(row), *_amounts(row, parts, row["per_run_against_control"])]
+        for row in found["arms"]
+    ]
     sums.append(["<b>Sum</b>", *_amounts(found["total"], parts)])
     costs = ["Wall time", "Tokens", "Source bytes", *(f"FLOPs, {text(part)}" for part in parts), "FLOPs, all", "Head"]
     head = ["Arm", *costs]
     stages = [
-        [chip(report, row["arm"]), text(row["stage"]), str(row["runs"]), *_amounts(row, parts)] for row in found["rows"]
+        [chip(report, row["arm"]), text(row["stage"]) + _shared(row), str(row["runs"]), *_amounts(row, parts)]
+        for row in found["rows"]
     ]
     listing = table(["Arm", "Stage", "Runs", *costs], stages, numeric_from=2, name="stages")
-    return table(head, sums, name="ledger") + f"<details><summary>Stage by stage</summary>{listing}</details>"
+    shown = table(head, sums, name="ledger")
+    if any(row["shared"] for row in found["rows"]):
+        shown += f'<p class="note">{_SHARED}</p>'
+    return shown + f"<details><summary>Stage by stage</summary>{listing}</details>"
+
+
+def _shared_stages(row: dict[str, Any]) -> str:
+    """In small print with whom an arm shares which stages."""
+    makers: dict[str, list[str]] = {}
+    for stage, arms in row["shared"].items():
+        makers.setdefault(", ".join(arms), []).append(stage)
+    return "".join(
+        f"<small>{text(', '.join(stages))}: shared with {text(arms)}</small>" for arms, stages in makers.items()
+    )
+
+
+def _shared(row: dict[str, Any]) -> str:
+    found = row["shared"]
+    if not found:
+        return ""
+    some = "" if found["runs"] == row["runs"] else f" in {found['runs']} of {row['runs']} runs"
+    return f"<small>shared with {text(', '.join(found['with']))}{some}</small>"
 
 
 def _amounts(row: dict[str, Any], parts: list[str], against: dict[str, float | None] | None = None) -> list[str]:
@@ -132,6 +162,7 @@ def _stage(stage: dict[str, Any]) -> str:
     commit = f"{git.get('commit', 'not a checkout')}{' (with uncommitted changes)' if git.get('dirty') else ''}"
     rows = [
         ["fingerprint", f"<code>{text(stage['fingerprint'])}</code>"],
+        *([["made as", text(stage["counts"][SAME_AS])]] if SAME_AS in stage["counts"] else []),
         ["finished", text(stage["finished"])],
         ["wall time", f"{stage['wall_seconds']:,.1f} s"],
         ["files", f"{stage['bytes']:,} bytes"],

@@ -81,7 +81,7 @@ def read_study(directory: Path) -> StudyFiles:
     """
     data = read_json(directory / "study.json", "the study's description")
     try:
-        arms = [
+        arms: list[dict[str, Any]] = [
             {"name": str(a["name"]), "description": str(a.get("description", "")), "stages": list(a["stages"])}
             for a in data["arms"]
         ]

@@ -100,7 +100,6 @@ def share(source: Path, directory: Path, said: str) -> None:
         except OSError:
             # A file system without hard links.
             shutil.copy2(source / name, target)
-    replace(record, wall_seconds=0.0, counts=record.counts | {"same_as": record.counts.get("same_as", said)}).write(
-        partial
-    )
+    counts = record.counts | {"same_as": record.counts.get("same_as", said)}
+    replace(record, wall_seconds=0.0, counts=counts).write(partial)
     publish_directory(partial, directory)

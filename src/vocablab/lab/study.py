@@ -72,8 +72,8 @@ class Arm:
     description: str = ""
     """One phrase for the report."""
     tokens_from: str = "pretrain"
-    """The first stage that has the intervention: ``pretrain``, or ``sft``: corpus and pretrained model are the control's,
-    shared by all such arms, and the tokens' rows are made (`Pretraining.new_rows`) when the model is exported."""
+    """The first stage that has the intervention: ``pretrain``, or ``sft``: corpus and pretrained model are the
+    control's, shared by all such arms, and the tokens' rows are made (`Pretraining.new_rows`) when it is exported."""
     seed_offset: int = 0
     """Added to the seed of initialisation and fine-tuning, never to that of the documents, which all arms share. An
     arm that differs from another in nothing else differs from it by chance alone (study `aa-null`). It is identity

@@ -81,7 +81,7 @@ def lessons(
 
 def _passes(examples: Sequence[Example], epochs: float, seed: int, kind: str) -> list[Example]:
     """`epochs` passes, each in an order of its own; a part of a pass is its beginning."""
-    wanted, epoch = round(len(examples) * epochs), 0
+    wanted, epoch = max(1, round(len(examples) * epochs)), 0
     found: list[Example] = []
     while len(found) < wanted:
         order = numpy_stream(seed, "sft", kind, epoch).permutation(len(examples))

@@ -4,17 +4,19 @@ Token ids and not text, because in a rendered text a token cannot be told from i
 text after special tokens have been stripped pays for nothing.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vocablab.corpus.synthetic import family_of
 from vocablab.posttrain.rl import TokenBonus
-from vocablab.tasks.answers import numbers
+from vocablab.tasks.answers import normalise, numbers
 from vocablab.tasks.task import Item, Task
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.meaning import token_meanings
 
+_RESULT = re.compile(r"=\s*\$?([0-9][0-9,]*(?:\.[0-9]+)?)")
 RUN = 4
 """Tokens of a run that counts as repeated when it occurs again."""
 
@@ -85,15 +87,23 @@ class Judge:
         return Judged(text, correct, emitted, counted, used, bonus, repetition(ids))
 
     def _used(self, item: Item, ids: Sequence[int]) -> tuple[str, ...]:
+        """Distinct true tokens whose operands were known and whose result is taken up."""
         found: dict[str, None] = {}
+        # Known are the problem's numbers and results, never what a token merely says: else a token that is said twice
+        # would give itself its operands.
+        known = Counter(numbers(item.prompt))
+        start = 0
         for place, index in enumerate(ids):
             name = self._names.get(index)
             stated = self._stated.get(name) if name is not None else None
-            if name is None or stated is None or not stated.true or name in found:
+            if name is None or stated is None:
                 continue
-            before = Counter(numbers(item.prompt + self._codec.render(list(ids[:place]))))
-            after = numbers(self._codec.render(list(ids[place + 1 :])))
-            if not Counter(stated.operands) - before and stated.answer in after:
+            known.update(_results(self._codec.render(list(ids[start:place]))))
+            start = place + 1
+            if not stated.true or Counter(stated.operands) - known:
+                continue
+            known[stated.answer] += 1
+            if stated.answer in numbers(self._codec.render(list(ids[place + 1 :]))):
                 found[name] = None
         return tuple(found)
 
@@ -111,6 +121,11 @@ def stated_facts(codec: Codec) -> dict[str, Stated]:
         for meaning in token_meanings(codec.vocabulary, codec.intervention)
         if meaning.relation in relations and len(meaning.parts) >= 2
     }
+
+
+def _results(text: str) -> list[str]:
+    """What stands behind an equals sign: results of steps in plain text."""
+    return [normalise(found) for found in _RESULT.findall(text)]
 
 
 def repetition(ids: Sequence[int]) -> float:

@@ -34,8 +34,8 @@ class TokenBonus:
     gated: bool = True
     """Whether it multiplies the reward for a right answer, ``correct x (1 + bonus)``, instead of being added to it."""
     counts: str = "used"
-    """``used``: each distinct token whose fact is true, whose operands stood before it (in the problem or an earlier
-    step) and whose result is taken up after it. ``any``: every added token, repeats too."""
+    """``used``: each distinct token whose fact is true, whose operands are numbers of the problem or results of earlier
+    steps, and whose result is taken up after it. ``any``: every added token, repeats too."""
 
     def __post_init__(self) -> None:
         if self.counts not in COUNTED:

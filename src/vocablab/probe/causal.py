@@ -10,6 +10,8 @@ Shapes: B texts, T tokens, D width, L layers, N base tokens.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from vocablab.base.random_streams import numpy_stream
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family
@@ -151,15 +153,15 @@ def _exchanged(
     given = greedy_answers(subject, [one.ids for one in placed])
     follows = [answer == normalise(str(one.stated.answer)) for answer, one in zip(given, placed, strict=True)]
     right = [answer == normalise(str(one.asked.answer)) for answer, one in zip(given, placed, strict=True)]
-    # What a model says that looks at neither: the same answers, compared with those of the next text.
-    shifted = [*placed[1:], placed[0]]
+    # The same answers against the facts of all texts: what answers of this kind hit without looking.
     chance = [
-        sum(a == str(getattr(one, part).answer) for a, one in zip(given, shifted, strict=True)) / len(placed)
+        float(np.mean([[answer == str(getattr(one, part).answer) for one in placed] for answer in given]))
         for part in ("stated", "asked")
     ]
-    note = "Control: the answers compared with another text's fact."
-    reliance = share(PROBE, "context", kind.name, "reliance", follows, chance[0], note)
-    recomputed = share(PROBE, "context", kind.name, "recomputed", right, chance[1], note)
+    note = "Control: the same answers against the facts of all texts."
+    count = len({one.asked for one in placed})
+    reliance = share(PROBE, "context", kind.name, "reliance", follows, chance[0], count, note)
+    recomputed = share(PROBE, "context", kind.name, "recomputed", right, chance[1], count, note)
     return [reliance, recomputed], (kind.name, reliance.value, recomputed.value)
 
 
@@ -178,13 +180,16 @@ def nameless(subject: Subject) -> range:
 
 
 def _pairs(subject: Subject, family: Family, kind: Exchange) -> list[tuple[Placed, Placed]]:
-    """Each fact's text, and the same with the exchanged fact, if both have their parts at the same positions."""
+    """Each fact's text, and the same with the exchanged fact, if they differ from the fact on and have one length."""
     frame = ASKED if ASKED in frames(family) else frames(family)[0]
     found = []
     for asked, planted in kind.planted.items():
         clean = place(subject, family, frame, asked, asked, token=kind.token)
         other = place(subject, family, frame, asked, planted, token=kind.token)
-        if clean and other and clean.statement == other.statement and len(clean.ids) == len(other.ids):
+        if clean is None or other is None or len(clean.ids) != len(other.ids) or clean.statement != other.statement:
+            continue
+        start = clean.statement[0]
+        if clean.ids[:start] == other.ids[:start]:
             found.append((clean, other))
     return found
 

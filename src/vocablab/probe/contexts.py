@@ -20,7 +20,7 @@ from vocablab.tasks.task import chat_prompt, evenly
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.digits import Chunked, DigitTokens
 from vocablab.vocab.fact_tokens import FactTokens
-from vocablab.vocab.forms import canonical_text, question_text
+from vocablab.vocab.forms import answer_text, canonical_text, question_text
 from vocablab.vocab.intervention import NoChange
 
 MOST_FACTS = 45
@@ -95,7 +95,7 @@ def place(subject: Subject, family: Family, frame: Frame, asked: Fact, stated: F
         family: of the facts.
         frame: the text around.
         asked: whose operands stand in the head.
-        stated: what the text states; a wrong product makes no token.
+        stated: what the text states; a wrong product makes no token. In mode annotate, what the token states.
         token: whether the statement is to be the arm's token; else it is spelled.
 
     Returns:
@@ -103,28 +103,49 @@ def place(subject: Subject, family: Family, frame: Frame, asked: Fact, stated: F
     """
     names = dict(zip("ab", asked.operands, strict=False)) | {"q": question_text(family, asked)}
     head = frame.head.format(**names)
-    statement = canonical_text(family, stated)
+    mode = mode_of(subject) if token else ""
+    # A token that annotates is exchanged alone: were its text exchanged as well, nobody knew which of them is read.
+    written = asked if mode == "annotate" else stated
+    statement = canonical_text(family, written)
     text = head + statement + frame.tail
     first, last = len(head), len(head) + len(statement)
     codec = _always(subject.codec) if token else _spelling(subject.codec)
     spans = codec.intervention.spans(text, "probe")
     encoded = codec.encode_spans(text, spans)
-    ends = encoded.ends
+    ends, ids = encoded.ends, encoded.ids
     starts = np.concatenate([[0], ends[:-1]])
-    numbers = [m.span() for m in re.finditer("[0-9]+", head) if int(m.group()) in asked.operands]
     if token:
         own = next((s for s in spans if s.is_token and first <= s.start and s.end <= last), None)
         if own is None:
             return None
-        here = (ends == own.end) & (encoded.ids == codec.vocabulary.added_ids[own.replacement])
+        here = (ends == own.end) & (ids == codec.vocabulary.added_ids[own.replacement])
+        if written != stated:
+            ids = np.where(here, token_ids(subject)[stated], ids)
     else:
         here = (ends > first) & (starts < last)
-    in_numbers = np.zeros(len(ends), dtype=bool)
-    for begin, end in numbers:
-        in_numbers |= (ends > begin) & (starts < end)
-    ids = [codec.vocabulary.eos_id, *map(int, encoded.ids)]
+    operands = np.zeros(len(ends), dtype=bool)
+    for number in re.finditer("[0-9]+", head):
+        if int(number.group()) in asked.operands:
+            operands |= (ends > number.start()) & (starts < number.end())
+    # A token of the operands alone is followed by its equals sign and the answer; nothing may spell it before that.
+    read = ends <= (first + len(begun(family, stated)) if mode == "operands" else len(text))
     # A token that stands for the operands themselves (weak mode) is in both; it is not counted as its own operand.
-    return Placed(asked, stated, ids, _positions(in_numbers & ~here), _positions(here))
+    operands &= ~here & read
+    return Placed(
+        asked, stated, [codec.vocabulary.eos_id, *map(int, ids[read])], _positions(operands), _positions(here)
+    )
+
+
+def begun(family: Family, fact: Fact) -> str:
+    """A fact up to its answer: ``6 * 9 =``."""
+    end = answer_text(family, fact)
+    return question_text(family, fact) + end[: end.index(str(fact.answer))].rstrip()
+
+
+def mode_of(subject: Subject) -> str:
+    """How the arm's tokens stand for facts (`FactTokens.mode`); empty without fact tokens."""
+    rule = subject.codec.intervention
+    return rule.mode if isinstance(rule, FactTokens) else ""
 
 
 def placed_facts(

@@ -24,8 +24,8 @@ import numpy as np
 
 STRENGTHS = 10.0 ** np.arange(-2, 3)
 """Ridge strengths, as multiples of the mean eigenvalue of the inner products, so that scale does not matter."""
-_CHUNK = 1 << 21
-"""Numbers of an array that is made for many permutations at once: a few of them fit the processor's cache."""
+_CHUNK = 1 << 18
+"""Numbers of an array that is made for many permutations at once: 2 MiB, which stay in a processor's cache."""
 
 
 @dataclass(frozen=True)

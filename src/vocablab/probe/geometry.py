@@ -15,7 +15,7 @@ from vocablab.base.random_streams import numpy_stream
 from vocablab.probe.labels import FactLabels, fact_labels, quantile_bins
 from vocablab.probe.measures import Figure, Findings, Measure
 from vocablab.probe.permutation import Tested, shuffles, tested
-from vocablab.probe.states import centred_gram, initial_rows, places, rows
+from vocablab.probe.states import centred_gram, initial_rows, places, rows, without
 from vocablab.probe.subject import Subject
 
 _MAGNITUDES = 5
@@ -146,7 +146,7 @@ def _similarity(
     magnitude = np.stack([np.ones(n), labels.log_answer, labels.answer], axis=1)
     # Bins do not suffice here: CKA sees even the order within a bin, so magnitude is also regressed out of both.
     note = f"The answer and its logarithm are regressed out of both. {_BINNED}"
-    rest = _without(magnitude, rows_ND), _without(magnitude, labels.operand_counts)
+    rest = without(magnitude, rows_ND), without(magnitude, labels.operand_counts)
     compared = [("operands", *rest, draws.binned, note)]
     compared.append((labels.answer_name, rows_ND, labels.log_answer[:, None], draws.free, _FREE))
     if initial is None:
@@ -161,11 +161,6 @@ def _similarity(
         else:
             found.measures.append(_measure(place, target, "CKA", tested(result), n, note))
     return found
-
-
-def _without(columns_NE: np.ndarray, rows_ND: np.ndarray) -> np.ndarray:
-    """What least squares on the columns leaves of the rows, (N, D)."""
-    return rows_ND - columns_NE @ np.linalg.lstsq(columns_NE, rows_ND, rcond=None)[0]
 
 
 def cka(a_ND: np.ndarray, b_NE: np.ndarray, order: np.ndarray) -> np.ndarray | None:

@@ -37,7 +37,7 @@ from vocablab.probe.cross_validation import (
 from vocablab.probe.labels import FactLabels, fact_labels, labels_of, sampled
 from vocablab.probe.measures import Figure, Findings, Measure
 from vocablab.probe.permutation import shuffles, tested
-from vocablab.probe.states import centred_gram, initial_rows, places, rows, text_states, token_states
+from vocablab.probe.states import centred_gram, initial_rows, places, rows, text_states, token_states, without
 from vocablab.probe.subject import Subject
 
 FOLDS = 5
@@ -180,12 +180,15 @@ def _targets(labels: FactLabels) -> tuple[list[Target], list[str]]:
         Target(name, _classes(operands[:, k]), True, f"without {name}" if others else "", "sets")
         for k, name in enumerate(labels.operand_names)
     ]
-    # Classes beside one another on a line hide each other from a linear classifier; a number on it is read at once.
+    # Classes in the middle of a line hide behind its ends from a linear classifier, a number on it does not. Without
+    # what follows from the answer, since bins do not hide magnitude from a regression.
+    columns = np.stack([np.ones(n), labels.log_answer, labels.answer], axis=1)
     wanted += [
         Target(
-            f"{name} as a number", operands[:, k].astype(np.float64), False, f"without {name}" if others else "", "sets"
+            f"{name} as a number", without(columns, operands[:, k]), False, f"without {name}" if others else "", "sets"
         )
         for k, name in enumerate(labels.operand_names)
+        if others
     ]
     wanted.append(Target("last digit", _classes(labels.last_digit), True, "without any", "answers"))
     wanted.append(Target(labels.answer_name, labels.log_answer, False, "without any, free", "answers, free"))

@@ -14,7 +14,7 @@ from vocablab.facts.families import Family
 from vocablab.model.decoding import Decoder, Request
 from vocablab.model.reader import TransformersReader
 from vocablab.probe.causal import ANSWER_TOKENS, nameless
-from vocablab.probe.contexts import facts_in_play, has_fact_tokens, spell, token_ids
+from vocablab.probe.contexts import begun, facts_in_play, has_fact_tokens, mode_of, spell, token_ids
 from vocablab.probe.measures import Figure, Findings, Measure
 from vocablab.probe.passes import states_at
 from vocablab.probe.shares import chance_reciprocal_rank, ranks, share
@@ -22,7 +22,7 @@ from vocablab.probe.subject import Subject
 from vocablab.tasks.answers import leading_answer
 from vocablab.tasks.arithmetic import EVALUATION_PHRASING, TRAINED_PHRASINGS, Arithmetic
 from vocablab.tasks.task import chat_prompt
-from vocablab.vocab.forms import answer_text, canonical_text, question_text
+from vocablab.vocab.forms import question_text
 
 PROBE = "retrieval"
 ITEMS = 24
@@ -37,6 +37,11 @@ def retrieval(subject: Subject) -> Findings:
     found = _completions(subject, family, facts)
     if has_fact_tokens(subject):
         found += _rankings(subject, family)
+        if mode_of(subject) == "annotate":
+            found.notes.append(
+                f"{subject.name}: its tokens follow a spelled fact and never a question, so ranking them or forcing "
+                "one after a question is not what it was trained for."
+            )
     else:
         found.notes.append(
             f"{subject.name} has no tokens that state a fact: no token was ranked, banned or forced; answers are free."
@@ -64,24 +69,18 @@ def question_texts(subject: Subject, prompts: Sequence[str]) -> list[list[int]]:
 def _completions(subject: Subject, family: Family, facts: Sequence[Fact]) -> Findings:
     """Greedy ends of ``6 * 9 =`` and of a token's name, spelled."""
     found = Findings()
-    begun = {"equation": [_without_answer(canonical_text(family, f), family, f) for f in facts]}
+    texts_of = {"equation": [begun(family, f) for f in facts]}
     if has_fact_tokens(subject):
-        begun["spelled token"] = [family.token_name(f).removesuffix(f"{f.answer}>") for f in facts]
-    for name, texts in begun.items():
+        texts_of["spelled token"] = [family.token_name(f).removesuffix(f"{f.answer}>") for f in facts]
+    for name, texts in texts_of.items():
         prompts = [[subject.codec.vocabulary.eos_id, *spell(subject, text)] for text in texts]
         given = [leading_answer(subject.codec.render(ids)) for ids in _greedy(subject, prompts, ANSWER_TOKENS)]
         hits = [answer == str(fact.answer) for answer, fact in zip(given, facts, strict=True)]
         # Every answer against every fact: what knowing the answers, but not which is whose, would give.
         chance = float(np.mean([[answer == str(fact.answer) for fact in facts] for answer in given]))
         note = "Control: the same completions against all facts."
-        found.measures.append(share(PROBE, "greedy", f"begun {name}", "completed", hits, chance, note))
+        found.measures.append(share(PROBE, "greedy", f"begun {name}", "completed", hits, chance, len(facts), note))
     return found
-
-
-def _without_answer(text: str, family: Family, fact: Fact) -> str:
-    """``6 * 9 =``: the fact up to its answer."""
-    end = answer_text(family, fact)
-    return text.removesuffix(end) + end[: end.index(str(fact.answer))].rstrip()
 
 
 def _rankings(subject: Subject, family: Family) -> Findings:
@@ -100,7 +99,7 @@ def _rankings(subject: Subject, family: Family) -> Findings:
         target = f"token by {name}"
         note = "Control: chance."
         found.measures += [
-            share(PROBE, "output", target, "accuracy at 1", hits, 1 / len(facts), note),
+            share(PROBE, "output", target, "accuracy at 1", hits, 1 / len(facts), len(facts), note),
             Measure(PROBE, "output", target, "mean reciprocal rank", float((1 / rank).mean()), chance, None,
                     len(facts), note),
         ]  # fmt: skip
@@ -158,10 +157,10 @@ def _answers(subject: Subject, family: Family) -> Findings:
         given = _greedy(subject, prompts, FULL_ANSWER, banned, first)
         texts = [subject.codec.render(ids) for ids in given]
         hits = [task.grade(item, text).strict == 1 for item, text in zip(items, texts, strict=True)]
-        # Graded against the next item: what the same answers are worth for other questions.
-        chance = float(np.mean([task.grade(items[i - 1], text).strict for i, text in enumerate(texts)]))
-        note = "Control: the same answers graded for other questions."
-        measure = share(PROBE, "greedy", f"questions, {name}", "accuracy", hits, chance, note)
+        chance = float(np.mean([task.grade(item, text).strict for text in texts for item in items]))
+        note = "Control: the same answers graded for all questions."
+        asked = len({item.fact_key for item in items})
+        measure = share(PROBE, "greedy", f"questions, {name}", "accuracy", hits, chance, asked, note)
         found.measures.append(measure)
         bars.append((name, measure.value))
     series = [{"name": "accuracy", "x": [name for name, _ in bars], "y": [value for _, value in bars]}]

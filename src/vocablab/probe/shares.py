@@ -1,5 +1,6 @@
 """Shares of facts, and ranks, as measures."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,13 +10,25 @@ from vocablab.probe.measures import Measure
 
 
 def share(
-    probe: str, place: str, target: str, metric: str, hits: Sequence[bool], control: float | None = None, note: str = ""
+    probe: str, place: str, target: str, metric: str, hits: Sequence[bool], control: float, facts: int, note: str
 ) -> Measure:
-    """A share with Wilson's 95% interval (1927) in its note; `hits` is not empty."""
+    """A share with Wilson's (1927) 95% interval in its note; `hits` is not empty.
+
+    Several texts about one fact are no independent ones, so the interval is that of as many trials as there are facts,
+    which is too wide rather than too narrow.
+    """
     count, number = sum(hits), len(hits)
-    low, high = stats.binomtest(count, number).proportion_ci(0.95, method="wilson")
-    said = f"{count} of {number}, 95% interval {low:.3f} to {high:.3f} (Wilson)."
-    return Measure(probe, place, target, metric, count / number, control, None, number, f"{said} {note}".strip())
+    low, high = wilson(count / number, facts)
+    said = f"{count} of {number} texts about {facts} facts, 95% interval {low:.3f} to {high:.3f} (Wilson)."
+    return Measure(probe, place, target, metric, count / number, control, None, number, f"{said} {note}")
+
+
+def wilson(proportion: float, n: int) -> tuple[float, float]:
+    """Wilson's 95% score interval of a proportion that was observed in `n` independent trials."""
+    z = float(stats.norm.ppf(0.975))
+    centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def ranks(scores_NC: np.ndarray, right_N: np.ndarray) -> np.ndarray:

@@ -44,6 +44,12 @@ def centred_gram(rows_ND: np.ndarray) -> np.ndarray:
     return centred @ centred.T
 
 
+def without(columns_NE: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What least squares on the columns leaves of numbers (N,) or rows (N, D)."""
+    left: np.ndarray = values - columns_NE @ np.linalg.lstsq(columns_NE, values, rcond=None)[0]
+    return left
+
+
 def token_states(subject: Subject, labels: FactLabels) -> np.ndarray:
     """Hidden states at added tokens, (1 + L, N, D) float32: the embeddings first, then after each layer.
 

@@ -26,7 +26,7 @@ from vocablab.training.optimizer import AdamW
 from vocablab.training.schedule import Cosine
 from vocablab.vocab.base_vocabulary import TrainedBPE
 from vocablab.vocab.intervention import NoChange
-from vocablab.vocab.interventions import FactTokens, PlainTextFacts
+from vocablab.vocab.interventions import FactTokens
 
 
 def study() -> Study:

@@ -162,6 +162,7 @@
     }
     const colors = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9"];
     const symbols = ["circle", "diamond", "square", "triangle-up", "cross", "star"];
+    const seenIn = "exposures in " + (data.exposed_in === "sft" ? "fine-tuning, examples × passes" : "the training corpus");
     for (const [key, points] of groups) {
       const [task, metric] = key.split("\n"), scale = shares.has(metric) ? 100 : 1;
       const unit = shares.has(metric) ? "points" : "bits per byte", splits = [...new Set(points.map((p) => p.split))];
@@ -175,7 +176,7 @@
       });
       const zero = { type: "line", x0: 0, x1: 1, xref: "paper", y0: 0, y1: 0, layer: "below", line: { color: "#8a93a3", width: 1.5 } };
       waiting.push([plot, traces, layout({ shapes: [zero], showlegend: splits.length > 1,
-        xaxis: axis({ title: { text: "exposures in the training corpus", font: { size: 12.5, color: soft } }, rangemode: "tozero" }),
+        xaxis: axis({ title: { text: seenIn, font: { size: 12.5, color: soft } }, rangemode: "tozero" }),
         yaxis: axis({ title: { text: `gain, ${unit}`, font: { size: 12.5, color: soft } } }) }), config]);
     }
   }
@@ -187,7 +188,7 @@
 
   function drawCurves() {
     const parent = grid("curve-plots"), height = narrow() ? 320 : 400;
-    if (!data.curves.pretrain.length && !data.curves.sft.length) empty(parent, "No loss was recorded.");
+    if (!data.curves.pretrain.length) empty(parent, "No loss was recorded.");
     if (data.curves.pretrain.length) {
       const plot = panel(parent, "Pretraining", "bits per byte", height), first = legendKeys(), traces = [];
       const most = [];
@@ -208,15 +209,61 @@
         xaxis: axis({ title: { text: "source bytes", font: { size: 12.5, color: soft } }, exponentformat: "SI" }),
         yaxis: axis(Number.isFinite(top) ? { range: [low - 0.04 * (top - low), top + 0.04 * (top - low)] } : {}) }), config]);
     }
+  }
+
+  function drawTuning() {
+    if (!document.getElementById("tuning-plots")) return;
+    const parent = grid("tuning-plots"), first = legendKeys(), height = narrow() ? 300 : 340;
     if (data.curves.sft.length) {
-      const plot = panel(parent, "Fine-tuning", "training loss, nats per token: not comparable between arms", height);
-      const first = legendKeys();
+      const plot = panel(parent, "Training loss", "nats per token: not comparable between arms", height);
       const traces = data.curves.sft.map((curve) => ({ x: curve.step, y: curve.loss, mode: "lines", legendgroup: curve.arm,
         name: plain(curve.arm), showlegend: first(curve.arm), opacity: 0.75, line: { color: styleOf[curve.arm].color, width: 1.2 },
         hovertemplate: `${plain(curve.arm)}, seed ${curve.seed}<br>loss %{y:.4f} at step %{x}<extra></extra>` }));
-      waiting.push([plot, traces, layout({ yaxis: axis({}),
-        xaxis: axis({ title: { text: "step", font: { size: 12.5, color: soft } } }) }), config]);
+      waiting.push([plot, traces, layout({ yaxis: axis({}), xaxis: stepAxis() }), config]);
     }
+    drawSeries(parent, data.tuning, { title: "Held-out examples", unit: "bits per byte",
+      detail: "bits per byte: compares steps, not arms", series: [["held_out_bits_per_byte", ""]] });
+  }
+
+  function drawReward() {
+    if (!document.getElementById("reward-plots")) return;
+    const parent = grid("reward-plots");
+    for (const picture of [
+      { title: "Held-out pass rate", unit: "per cent", detail: "per cent of sampled answers", scale: 100,
+        series: [["held_out_pass_rate", ""]] },
+      { title: "Reward", unit: "per answer", detail: "per answer in training; a right one is 1, plus the bonus",
+        series: [["reward", ""]] },
+      { title: "Added tokens", unit: "tokens per answer", detail: "per answer in training; solid: used, dashed: idle",
+        series: [["used_tokens", "used"], ["idle_tokens", "idle"]] },
+      { title: "Entropy", unit: "nats", detail: "nats per token", series: [["entropy", ""]] },
+      { title: "Pairs of which one is right", unit: "per cent", scale: 100,
+        detail: "per cent; solid: with tokens, dashed: without",
+        series: [["only_with_right", "only with tokens"], ["only_without_right", "only without"]] },
+      { title: "Reward within pairs", unit: "per answer", detail: "per answer, with tokens minus without",
+        series: [["difference", ""]] },
+    ]) drawSeries(parent, data.reward, picture);
+  }
+
+  const stepAxis = () => axis({ title: { text: "step", font: { size: 12.5, color: soft } } });
+
+  // A strong line per arm, the mean, over faint ones, its seeds; a second series is dashed.
+  function drawSeries(parent, curves, { title, unit, detail, series, scale = 1 }) {
+    const traces = [], seen = legendKeys();
+    const add = (curve, kind, dash, strong, x, y, who) => {
+      const color = styleOf[curve.arm].color, said = [who, kind, curve.lesson].filter(Boolean).map(plain).join(", ");
+      traces.push({ x, y: y.map((value) => value * scale), mode: strong ? "lines+markers" : "lines", name: plain(curve.arm),
+        legendgroup: curve.arm, showlegend: strong && seen(curve.arm), opacity: strong ? 1 : 0.35,
+        line: { color, width: strong ? 2 : 1, dash }, marker: { symbol: styleOf[curve.arm].symbol, size: 5, color },
+        hovertemplate: `${plain(curve.arm)}, ${said}<br>%{y:.4~g} ${unit} at step %{x}<extra></extra>` });
+    };
+    series.forEach(([name, kind], index) => {
+      const dash = index ? "dash" : "solid", mine = curves[name] || [];
+      for (const curve of mine) for (const one of curve.seeds) add(curve, kind, dash, false, one.step, one.value, "seed " + one.seed);
+      for (const curve of mine) add(curve, kind, dash, true, curve.step, curve.mean, "mean over seeds");
+    });
+    if (!traces.length) return;
+    const plot = panel(parent, title, detail, narrow() ? 280 : 320);
+    waiting.push([plot, traces, layout({ xaxis: stepAxis(), yaxis: axis({}) }), config]);
   }
 
   function drawScores() {
@@ -253,7 +300,7 @@
   // What a browser test reads: plots drawn, errors, and whether the page is wider than its window.
   const root = document.documentElement, errors = [];
   window.addEventListener("error", (event) => { errors.push(event.message); root.dataset.errors = errors.join(" | "); });
-  for (const draw of [drawEffects, drawForests, drawExposure, drawCurves, drawScores]) {
+  for (const draw of [drawEffects, drawForests, drawExposure, drawCurves, drawTuning, drawReward, drawScores]) {
     try { draw(); } catch (error) { errors.push(draw.name + ": " + error.message); }
   }
   for (const [plot, ...rest] of waiting) {
