@@ -122,7 +122,7 @@ def test_the_numbers_are_also_tables(study: Path, report: dict[str, Any]) -> Non
     assert float(rows[("mul_facts", "2")]["end_held_out_pass_rate"]) == pytest.approx(0.52)
     assert float(rows[("mul_facts", "2")]["paired_last_difference"]) == pytest.approx(0.09)
     assert rows[("sham", "0")]["paired_last_difference"] == rows[("sham", "0")]["last_kl"] == ""
-    assert "| mul\\_facts | 3 | 21.0 % → 51.0 % | 25.0 % → 55.0 % | 1.00 | 0.50 |" in markdown(report)
+    assert "| mul\\_facts | 3 | 21.0 → 51.0 % | 25.0 → 55.0 % | 1.00 | 0.50 |" in markdown(report)
 
 
 def test_without_post_training_nothing_is_said(make_study: MakeStudy) -> None:

@@ -14,9 +14,9 @@ _BITS = (
     "compare steps, not arms."
 )
 _REWARD = (
-    "Start → end. Pass rate: share of right answers among those sampled for held-out problems; greedy: of the most "
-    "probable ones. Used: distinct added tokens whose fact is true, whose operands stood before and whose result is "
-    "taken up; idle: all others. Entropy, KL and length are of the last logged step."
+    "On held-out problems, start → end; used and idle tokens at the end. Pass rate: share of right answers "
+    "among those sampled; greedy: of the most probable ones. Used: distinct added tokens whose fact is true, whose "
+    "operands were known and whose result is taken up; idle: all others. Entropy, KL and length: last logged step."
 )
 _PAIRS = (
     "Pairs of answers to the same problem, one with added tokens and one without: shares of pairs, and the mean "
@@ -59,7 +59,7 @@ def decimals(value: float | None, places: int = 3) -> str:
 
 def change(row: dict[str, Any], name: str) -> str:
     """A share at the start and at the end of training by reward."""
-    return f"{percent(row['start'][name])} → {percent(row['end'][name])}"
+    return f"{100 * row['start'][name]:.1f} → {percent(row['end'][name])}"
 
 
 def _lessons(report: dict[str, Any]) -> str:
@@ -102,10 +102,10 @@ def _reward(report: dict[str, Any]) -> str:
                 f'<b class="fail">{stopped} of {row["n_seeds"]}</b>' if stopped else "none",
             ]
         )
-    head = ["Arm", "Seeds", "Steps", "Held-out pass rate", "Held-out greedy"]
-    head += [f"{kind} tokens<small>per held-out answer, end</small>" for kind in ("Used", "Idle")]
+    head = ["Arm", "Seeds", "Steps", "Pass rate<small>held out</small>", "Greedy<small>held out</small>"]
+    head += [f"{kind} tokens<small>per answer</small>" for kind in ("Used", "Idle")]
     head += [f"{name}<small>{unit}</small>" for name, unit in (("Entropy", "nats/token"), ("KL", "nats/token"))]
-    head += ["Length<small>tokens</small>", "Stopped by the watch"]
+    head += ["Length<small>tokens</small>", "Stopped<small>by the watch</small>"]
     return table(head, rows, name="training by reward")
 
 

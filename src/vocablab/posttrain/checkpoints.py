@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
 
 from vocablab.corpus.lost_form import FormCode
+from vocablab.training.precision import resolved
 from vocablab.vocab.codec import Codec, save_codec
 
 WORK = "trainer"
@@ -19,6 +21,8 @@ WORK = "trainer"
 
 def load_model(directory: Path) -> Any:
     """A checkpoint to train: float32 weights, attention that takes any mask."""
+    # Bars for loading and writing weights would stand among ours, and take a second at most.
+    disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(
         directory, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
     )
@@ -63,6 +67,12 @@ def newest(work: Path) -> str | None:
         shutil.rmtree(found)
         found = get_last_checkpoint(str(work))
     return found
+
+
+def in_bfloat16(precision: str, device: str) -> bool:
+    """Whether products are computed in bfloat16: ``auto`` is that on a GPU only. On a CPU, autocast through the modules
+    of transformers was slower than float32 for models of 1M parameters (docs/log.md, 2026-11-29)."""
+    return resolved("float32" if precision == "auto" and device == "cpu" else precision, device) == "bfloat16"
 
 
 class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]

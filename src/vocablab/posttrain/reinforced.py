@@ -13,6 +13,7 @@ from vocablab.corpus.lost_form import FormCode
 from vocablab.posttrain.checkpoints import (
     WORK,
     TimedCheckpoints,
+    in_bfloat16,
     load_model,
     load_tokenizer,
     moves_gate,
@@ -27,7 +28,6 @@ from vocablab.posttrain.rl import GRPO, Curriculum
 from vocablab.posttrain.rollouts import Problem, Rollouts, problem, require_room
 from vocablab.tasks.task import evenly
 from vocablab.training.optimizer import moments, require_float32
-from vocablab.training.precision import resolved
 from vocablab.vocab.codec import load_codec
 
 METRICS = "metrics.jsonl"
@@ -119,7 +119,7 @@ def reinforce(
             seed=seed,
             data_seed=seed,
             use_cpu=device == "cpu",
-            bf16=resolved(config.precision, device) == "bfloat16",
+            bf16=in_bfloat16(config.precision, device),
             gradient_checkpointing=False,
             dataloader_pin_memory=False,
             logging_steps=config.log_every,

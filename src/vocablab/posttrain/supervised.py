@@ -13,6 +13,7 @@ from vocablab.corpus.lost_form import FormCode
 from vocablab.posttrain.checkpoints import (
     WORK,
     TimedCheckpoints,
+    in_bfloat16,
     load_model,
     load_tokenizer,
     moves_gate,
@@ -28,7 +29,6 @@ from vocablab.posttrain.packing import PackedCollator
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.tasks.task import Example
 from vocablab.training.optimizer import moments, require_float32
-from vocablab.training.precision import resolved
 from vocablab.vocab.codec import Codec, load_codec
 
 MAX_TRUNCATED_SHARE = 0.05
@@ -189,7 +189,7 @@ def _learn(
             seed=task.seed,
             data_seed=task.seed,
             use_cpu=task.device == "cpu",
-            bf16=resolved(config.precision, task.device) == "bfloat16",
+            bf16=in_bfloat16(config.precision, task.device),
             activation_checkpointing=False,
             dataloader_pin_memory=False,
             logging_steps=max(1, lesson.steps // 50),

@@ -107,8 +107,8 @@ def composed(subject: Subject) -> Findings:
             own_ND = rows_KND["input"][split.fold_N, everyone]
             used[kind] = _Used(*trial.read(own_ND), trial.ranked(rows_KND["output"], trained["output"], split))
         for kind, rows_ND in fixed["output"].items():
-            rows_KND_ = np.broadcast_to(rows_ND, (len(split.held_out_KN), *rows_ND.shape))
-            used[kind] = _Used(*read[kind], trial.ranked(rows_KND_, trained["output"], split))
+            same_KND = np.broadcast_to(rows_ND, (len(split.held_out_KN), *rows_ND.shape))
+            used[kind] = _Used(*read[kind], trial.ranked(same_KND, trained["output"], split))
         predicted = kinds[COMPOSED]["input"][split.fold_N, everyone]
         means = kinds[MEAN]["input"][split.fold_N, everyone]
         found.measures.append(_explained(split, predicted, means, trained["input"]))
