@@ -14,8 +14,8 @@ from vocablab.base.config import fingerprint, from_json, to_json
 from vocablab.base.files import read_json
 from vocablab.evaluate.rows import SCHEMA, Row
 from vocablab.lab.catalog import choose
-from vocablab.lab.run_study import run_study, selected_jobs
 from vocablab.lab.run_context import Place
+from vocablab.lab.run_study import run_study, selected_jobs
 from vocablab.lab.stages import identities
 from vocablab.lab.study import Study
 from vocablab.tasks.arithmetic import Arithmetic

@@ -22,7 +22,8 @@ from vocablab.posttrain.grpo_trainer import COMPLETIONS, paired, zero_variance
 from vocablab.posttrain.reinforced import METRICS, PASS_RATES, _order, reinforce
 from vocablab.posttrain.rewards import Judged
 from vocablab.posttrain.rl import GRPO, Contrast, Curriculum, Limits, TokenBonus
-from vocablab.posttrain.rollouts import Rollouts, log_probabilities, problem
+from vocablab.posttrain.rollouts import Rollouts, problem
+from vocablab.posttrain.trees import log_probabilities
 from vocablab.posttrain.watch import verdict
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.hellaswag import HellaSwag

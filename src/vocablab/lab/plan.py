@@ -14,7 +14,7 @@ from vocablab.analysis.planning import power
 from vocablab.analysis.scores import pair, read_study
 from vocablab.analysis.statistics import Estimate
 from vocablab.base.errors import RunError, UserError
-from vocablab.lab.stages import STAGES, stages_of
+from vocablab.lab.stages import STAGES, makers, stages_of
 from vocablab.lab.study import Arm, Study
 from vocablab.model.network import ModelConfig
 from vocablab.pretrain.next_token import NextToken
@@ -60,7 +60,8 @@ def designed(study: Study, data: Path | None, pilot: Path | None = None) -> dict
     flops = control.recipe.model.flops_per_token(size)
     tokens = {arm.name: _tokens(arm, size) for arm in study.arms}
     per_arm = {arm.name: tokens[arm.name] * _flops_per_token(arm, size) for arm in study.arms}
-    total = sum(per_arm.values()) * len(study.seeds)
+    # Arms that share a pretrained model train it once.
+    total = sum(per_arm[name] for name in makers(study)) * len(study.seeds)
     parameters = control.recipe.model.parameters(size)
     items, coverage = _coverage(study, data)
     return {

@@ -5,22 +5,24 @@ fine-tuning and evaluation for a study.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vocablab.corpus.corpus import Corpus
 from vocablab.corpus.mixtures import declared_corpus
+from vocablab.corpus.sources import GeneratedProse
 from vocablab.lab.study import Evaluation, Recipe
 from vocablab.model.gpt2 import GPT2_124M, GPT2_350M, TINY, GPT2Config
 from vocablab.model.modern import MODERN_124M, MODERN_TINY, ModernConfig
+from vocablab.model.new_rows import PieceRows
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.pretrain.config import Pretraining
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.gsm8k import GSM8K
 from vocablab.tasks.hellaswag import HellaSwag
-from vocablab.training.budget import Budget
+from vocablab.training.budget import Budget, SourceBytes, Tokens
 from vocablab.training.optimizer import AdamW, MuonAdamW
 from vocablab.training.schedule import Cosine, WarmupStableDecay
-from vocablab.vocab.base_vocabulary import GPT2Vocabulary
+from vocablab.vocab.base_vocabulary import GPT2Vocabulary, TrainedBPE
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,35 @@ def gpt2_350m(budget: Budget, corpus: Corpus | None = None) -> Recipe:
 def modern_124m(budget: Budget, corpus: Corpus | None = None) -> Recipe:
     """Rotary positions, QK-norm, SwiGLU, and Muon for the matrices of the blocks."""
     return _recipe(PRETRAINING["modern_124m"](budget), corpus)
+
+
+def tiny_base(evaluate: Evaluation, sft: SupervisedFineTuning, *, positions: int = 128, pieces: int = 640) -> Recipe:
+    """What post-training studies start from on a CPU: 1M parameters, half a minute of generated prose in which facts
+    stand in plain text. Arms whose tokens come with fine-tuning get rows that start as the mean of their pieces.
+
+    Args:
+        evaluate: what the model is asked.
+        sft: how it is fine-tuned.
+        positions: longest text in tokens.
+        pieces: size of the base vocabulary.
+    """
+    return Recipe(
+        model=GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=positions),
+        base_vocabulary=TrainedBPE(pieces),
+        corpus=Corpus((GeneratedProse(documents_count=3000, dose=0.8),), validation_share=0.04),
+        pretrain=Pretraining(
+            SourceBytes(1_200_000), batch_size=16, optimizer=AdamW(2e-3), schedule=Cosine(20), new_rows=PieceRows()
+        ),
+        sft=sft,
+        evaluate=evaluate,
+    )
+
+
+def gpt2_base(evaluate: Evaluation, sft: SupervisedFineTuning) -> Recipe:
+    """The same on a GPU: GPT-2 124M on 10B tokens of FineWeb-Edu, one model per seed for all arms."""
+    recipe = gpt2_124m(Tokens(10e9))
+    pretrain = replace(recipe.pretrain, new_rows=PieceRows())
+    return replace(recipe, pretrain=pretrain, sft=sft, evaluate=evaluate)
 
 
 def _recipe(made: PretrainRecipe, corpus: Corpus | None) -> Recipe:

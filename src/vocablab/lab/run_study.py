@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vocablab.analysis.page import write_report
-from vocablab.base.config import fingerprint, to_json
+from vocablab.base.config import to_json
 from vocablab.base.errors import UserError
 from vocablab.base.files import exclusive, read_json, write_json_atomically
 from vocablab.lab.artifacts import is_done
@@ -16,7 +16,7 @@ from vocablab.lab.engine import Job, make_shared, run_jobs
 from vocablab.lab.plan import designed, require_detectable
 from vocablab.lab.registration import COUNTED_AS, edits, has_records, registered
 from vocablab.lab.run_context import Place
-from vocablab.lab.stages import STAGES, identities, stages_of, until
+from vocablab.lab.stages import STAGES, identities, makers, stages_of, until
 from vocablab.lab.study import Study
 
 STUDY_FILE = "study.json"
@@ -56,20 +56,8 @@ def selected_jobs(study: Study, arm: str | None, seed: int | None, stage: str | 
         for a in study.arms
         if arm in (None, a.name)
     ]
-    first = _makers(study)
+    first = makers(study)
     return sorted(jobs, key=lambda job: job.arm not in first) if len(first) < len(study.arms) else jobs
-
-
-def _makers(study: Study) -> set[str]:
-    """Arms whose pretrained model no arm before them makes."""
-    seen: set[str] = set()
-    makers = set()
-    for arm in study.arms:
-        made = fingerprint(identities(study, arm, study.seeds[0])["pretrain"])
-        if made not in seen:
-            makers.add(arm.name)
-        seen.add(made)
-    return makers
 
 
 def run_study(

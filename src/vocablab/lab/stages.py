@@ -98,6 +98,18 @@ def until(arm: Arm, stage: str) -> tuple[str, ...]:
     return tuple(one for one in stages_of(arm) if one in wanted)
 
 
+def makers(study: Study) -> set[str]:
+    """Arms whose pretrained model no arm before them makes."""
+    seen: set[str] = set()
+    makers = set()
+    for arm in study.arms:
+        made = fingerprint(identities(study, arm, study.seeds[0])["pretrain"])
+        if made not in seen:
+            makers.add(arm.name)
+        seen.add(made)
+    return makers
+
+
 def make_vocabulary(study: Study, place: Place) -> None:
     """Make the study-wide base vocabulary, padded to one size for all arms (rule 3)."""
 

@@ -192,13 +192,32 @@ class Decoder:
                     memory.move(len(rows), place, last.done)
 
     def _read_prompts(self, memory: KeyValues, first: int, coming: list[_Row]) -> None:
-        """Read the prompts of new rows and choose their first tokens, a stretch of them at a time."""
-        longest = len(coming[0].tokens)
+        """Read the prompts of new rows and choose their first tokens, a stretch of them at a time.
+
+        A prompt that several rows have is read once: the others get a copy of its keys and values. `coming` is put in
+        the order of the rows that they are given.
+        """
+        longest = max(len(row.tokens) for row in coming)
         memory.make_room(min(self._reader.context, longest + START) + self._guesses)
         at_once = max(1, PROMPT_TOKENS // longest)
-        for start in range(0, len(coming), at_once):
-            part = coming[start : start + at_once]
-            self._read(memory, first + start, part, [row.tokens for row in part])
+        groups: dict[tuple[int, ...], list[_Row]] = {}
+        for row in coming:
+            groups.setdefault(tuple(row.tokens), []).append(row)
+        alike, place = list(groups.values()), first
+        coming.clear()
+        for start in range(0, len(alike), at_once):
+            part = alike[start : start + at_once]
+            readers = [group[0] for group in part]
+            copies = [(i, row) for i, group in enumerate(part) for row in group[1:]]
+            pending = [row.tokens for row in readers]
+            states_BQD = self._states(memory, place, readers, pending)
+            for number, (source, row) in enumerate(copies):
+                memory.move(place + source, place + len(readers) + number, len(row.tokens))
+            rows = [*readers, *(row for _, row in copies)]
+            which = [*range(len(readers)), *(source for source, _ in copies)]
+            self._choose(rows, [row.tokens for row in rows], states_BQD, which)
+            coming += rows
+            place += len(rows)
 
     def _pass(self, memory: KeyValues, rows: list[_Row]) -> None:
         """One more token of every row, or several where guesses hold."""
@@ -210,10 +229,11 @@ class Decoder:
             # A pass of R tokens takes as long as PASS + R; more tokens per time is what is wanted.
             if expected * (PASS + len(rows)) > len(rows) * cost:
                 pending = [p + g for p, g in zip(pending, guesses, strict=True)]
-        self._read(memory, 0, rows, pending)
+        states_BQD = self._states(memory, 0, rows, pending)
+        self._choose(rows, pending, states_BQD, range(len(rows)))
 
-    def _read(self, memory: KeyValues, first: int, rows: list[_Row], pending: list[list[int]]) -> None:
-        """One pass over the pending tokens of neighbouring rows; keeps what the model agrees with, and one more."""
+    def _states(self, memory: KeyValues, first: int, rows: list[_Row], pending: list[list[int]]) -> Tensor:
+        """One pass over the pending tokens of neighbouring rows, the first of them in row `first` of the cache."""
         width = max(len(p) for p in pending)
         ids_BQ = torch.tensor([p + [self._eos] * (width - len(p)) for p in pending], device=self._device)
         starts_B1 = torch.tensor([[row.done] for row in rows], device=self._device)
@@ -227,13 +247,14 @@ class Decoder:
         mask_B1QT.masked_fill_((seen_T > positions_BQ.unsqueeze(-1)).unsqueeze(1), self._reader.lowest)
         # Padding may lie beyond the last position; nothing looks at it.
         places_BQ = positions_BQ.clamp(max=self._reader.context - 1)
-        self._choose(rows, pending, self._reader.states(ids_BQ, places_BQ, mask_B1QT, memory))
+        return self._reader.states(ids_BQ, places_BQ, mask_B1QT, memory)
 
-    def _choose(self, rows: list[_Row], pending: list[list[int]], states_BQD: Tensor) -> None:
-        """Choose after the last known token of each row and after each guess."""
+    def _choose(self, rows: list[_Row], pending: list[list[int]], states_BQD: Tensor, which: Sequence[int]) -> None:
+        """Choose after the last known token of each row and after each guess: keep what the model agrees with, and one
+        more. `which` is the row of the states that each row looks at."""
         known = [len(row.tokens) - row.done for row in rows]
         places = [(i, q) for i, p in enumerate(pending) for q in range(known[i] - 1, len(p))]
-        at = torch.tensor(places, device=self._device)
+        at = torch.tensor([(which[i], q) for i, q in places], device=self._device)
         scores_NV = self._reader.scores(states_BQD[at[:, 0], at[:, 1]])
         if self._banned is not None:
             scores_NV += self._banned

@@ -12,7 +12,8 @@ from trl import GRPOTrainer
 
 from vocablab.posttrain.rewards import Judge, Judged
 from vocablab.posttrain.rl import GRPO
-from vocablab.posttrain.rollouts import Problem, Rollouts, log_probabilities
+from vocablab.posttrain.rollouts import Problem, Rollouts
+from vocablab.posttrain.trees import log_probabilities
 
 COMPLETIONS = "completions.jsonl"
 """Every answer of the steps that are logged, judged."""

@@ -66,7 +66,9 @@ class Readings(TrainerCallback):  # type: ignore[misc]
             self._read(state)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self._read(state)
+        # A training that is stopped may have been read at its last step.
+        if state.global_step not in {line["step"] for line in state.log_history if HELD_OUT[0] in line}:
+            self._read(state)
 
     def _read(self, state: Any) -> None:
         found = self._held_out.read()

@@ -67,9 +67,12 @@ def reinforce(
     if not items:
         raise UserError(f"rl.task: {config.task.name} has no training problems; one_step, drills and gsm8k have.")
     known = {item.prompt for item in items}
-    held_out = [item for item in config.task.items(data) if item.prompt not in known]
+    held_out = [
+        item for item in config.task.items(data) if item.prompt not in known and config.split in ("", item.split)
+    ]
     if not held_out:
-        raise UserError(f"rl.task: {config.task.name} asks nothing that is no training problem; nothing is held out.")
+        which = f" in split '{config.split}'" if config.split else ""
+        raise UserError(f"rl.task: {config.task.name} asks nothing{which} that is no training problem.")
     # Imported after the cheap mistakes have been found: it takes seconds.
     from datasets import Dataset
     from trl import GRPOConfig

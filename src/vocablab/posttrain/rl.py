@@ -148,8 +148,10 @@ class GRPO:
     """Optimiser steps on each batch of answers."""
     limits: Limits = Limits()
     """When to stop."""
+    split: str = ""
+    """Split of the task's items that is read; empty for all."""
     held_out: int = 64
-    """Held-out items that are read."""
+    """Held-out items that are read, evenly spaced."""
     held_out_samples: int = 4
     """Sampled answers per item of a reading."""
     read_every: int = 20

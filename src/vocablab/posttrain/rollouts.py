@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from vocablab.base.errors import UserError
 from vocablab.base.random_streams import stream_seed
 from vocablab.model.decoding import Answer, Decoder, Request
@@ -116,33 +114,3 @@ def require_room(problems: Sequence[Problem], config: GRPO, context: int) -> Non
                 f"rl: the prompt of {one.item.item_id} has {len(one.ids)} tokens and leaves no room for "
                 f"{config.max_new_tokens} new ones in a context of {context}; lower rl.max_new_tokens."
             )
-
-
-def log_probabilities(
-    model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, keep: int, temperature: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities in nats of the last `keep` tokens of each row, and the entropy of each, both (B, keep) float32.
-
-    Positions are counted from the first real token of a row: prompts are padded on the left, and a model with a table
-    of positions (GPT-2) would otherwise read a shorter prompt elsewhere than where it was sampled. The head is asked
-    at the answer's tokens only. What is masked is 0.
-
-    Args:
-        model: of transformers.
-        input_ids: (B, T).
-        attention_mask: (B, T), 0 at padding.
-        keep: length of the answers, padding included.
-        temperature: of the sampling.
-    """
-    places = (attention_mask.cumsum(-1) - 1).clamp(min=0)
-    states = model.base_model(
-        input_ids, attention_mask=attention_mask, position_ids=places, use_cache=False
-    ).last_hidden_state[:, -keep - 1 : -1]
-    real = attention_mask[:, -keep:].bool()
-    scores = model.get_output_embeddings()(states[real]).float() / temperature
-    logs = scores.log_softmax(-1)
-    wanted = input_ids[:, -keep:][real]
-    found, entropy = logs.new_zeros(real.shape), logs.new_zeros(real.shape)
-    found = found.masked_scatter(real, logs.gather(-1, wanted[:, None])[:, 0])
-    entropy = entropy.masked_scatter(real, -(logs.exp() * logs).sum(-1))
-    return found, entropy

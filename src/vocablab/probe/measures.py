@@ -9,7 +9,8 @@ class Measure:
     """One number with what it must be compared with."""
 
     probe: str
-    """Which probe: ``geometry``, ``linear``, ``fourier``, ``attention``, ``causal``, ``lens``, ``audit``, ``composed``."""
+    """Which one: ``geometry``, ``linear``, ``fourier``, ``audit``, ``attention``, ``causal``, ``lens``, ``retrieval`` or
+    ``composed``."""
     place: str
     """Where it was measured: ``input rows``, ``output rows``, ``layer 3``, ``layer 3 head 1``."""
     target: str
