@@ -20,8 +20,11 @@ from vocablab.lab.evaluate_command import evaluate_command
 from vocablab.lab.export_command import export_command
 from vocablab.lab.import_command import import_command
 from vocablab.lab.inject_command import inject_command
+from vocablab.lab.post_training_commands import rl_command, sft_command
 from vocablab.lab.prepare_command import prepare_command
 from vocablab.lab.pretrain_command import pretrain_command
+from vocablab.lab.probe_command import probe_command
+from vocablab.lab.sample_command import sample_command
 from vocablab.lab.shards_command import app as shards_app
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -175,7 +178,11 @@ app.command("prepare")(prepare_command)
 app.command("pretrain")(pretrain_command)
 app.command("export")(export_command)
 app.command("import")(import_command)
+app.command("sft")(sft_command)
+app.command("rl")(rl_command)
 app.command("evaluate")(evaluate_command)
+app.command("sample")(sample_command)
+app.command("probe")(probe_command)
 app.command("calibrate")(calibrate_command)
 app.command("compare")(compare_command)
 app.command("curves")(curves_command)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from vocablab.lab.engine import Event, Job
 from vocablab.lab.stages import STAGES
 
-SHARE = {"prepare": 0.05, "pretrain": 0.5, "export": 0.02, "sft": 0.15, "rl": 0.1, "evaluate": 0.18}
+SHARE = {"prepare": 0.05, "pretrain": 0.5, "export": 0.02, "sft": 0.15, "rl": 0.1, "probe": 0.05, "evaluate": 0.13}
 """Rough share of a run's time by stage, for the overall bar only."""
 
 

@@ -12,7 +12,7 @@ from vocablab.model.reader import NetworkReader
 
 WANTED = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.model")
 """Files of a model on the hub that loading it may need."""
-FINISHED = ("sft", "export")
+FINISHED = ("rl", "sft", "export")
 """Stages of a study's run that hold a model for transformers, the last one first."""
 WEIGHTS = ("*.safetensors", "*.bin")
 

@@ -71,7 +71,7 @@ def pretrain_command(
     flags: dict[str, Any] = {"init_from": init_from, "init_revision": init_revision, "new_rows": new_rows}
     given = {name: value for name, value in flags.items() if value is not None}
     if new_rows is not None:
-        given["new_rows"] = _new_rows(new_rows)
+        given["new_rows"] = new_rows_of(new_rows)
     config = replace(made.pretrain, **given)
     if not out.name:
         raise UserError(f"--out {out}: give the run a directory of its own.")
@@ -134,7 +134,7 @@ def _run(
                 FormCode.load(corpus).save(directory)
             write_json_atomically(directory / MODEL_FILE, to_json(made.model))
         return pretrain(
-            config, made.model, codec, train, validation, seed, directory, _Said(), place=place,
+            config, made.model, codec, train, validation, seed, directory, Said(), place=place,
             checkpoint=checkpoint, hook=hook,
         )  # fmt: skip
 
@@ -186,7 +186,7 @@ def _budget(tokens: str | None, source_bytes: str | None, corpus: Path) -> Any:
     return SourceBytes(float(read_split(corpus / "train").raw_bytes))
 
 
-def _new_rows(name: str) -> Any:
+def new_rows_of(name: str) -> Any:
     from vocablab.model.new_rows import ComposedRows, MeanRows, PieceRows, RandomRows
 
     known = {
@@ -198,7 +198,7 @@ def _new_rows(name: str) -> Any:
     return known[name]
 
 
-class _Said:
+class Said:
     """Progress on standard error: a line now and then, rewritten on a terminal."""
 
     def __init__(self) -> None:

@@ -44,6 +44,11 @@ class RunContext:
         """Directory of a stage of this run."""
         return self.place.stage(self.study, self.arm.name, self.seed, stage)
 
+    @property
+    def finished(self) -> str:
+        """The stage that makes the arm's last model."""
+        return "sft" if self.arm.recipe.rl is None else "rl"
+
     def codec(self) -> Codec:
         """The arm's codec: the study's vocabulary with this arm's tokens."""
         return self._codec(self.arm.intervention)

@@ -19,17 +19,18 @@ from vocablab.lab.artifacts import FORMATS, is_done, run_stage, share
 from vocablab.lab.evaluation_hook import evaluation_hook
 from vocablab.lab.evaluation_texts import evaluation_texts, leak_gates
 from vocablab.lab.post_training import fine_tune_run, reinforce_run
+from vocablab.lab.probes import probe_run
 from vocablab.lab.registration import COUNTED_AS, registration_hash
 from vocablab.lab.run_context import Place, RunContext
 from vocablab.lab.study import Arm, Study
 from vocablab.lab.trained import read_trained
 from vocablab.pretrain.length import target_bytes
 from vocablab.pretrain.loop import pretrain
-from vocablab.pretrain.start import add_rows, read_checkpoint
+from vocablab.pretrain.start import read_checkpoint, with_tokens
 from vocablab.training.distributed import Ranks
 from vocablab.vocab.vocabulary import Vocabulary, padded
 
-STAGES = ("prepare", "pretrain", "export", "sft", "rl", "evaluate")
+STAGES = ("prepare", "pretrain", "export", "sft", "rl", "probe", "evaluate")
 """The stages of a run in order, of which not every arm has all; the study-wide vocabulary comes before, the report
 after."""
 DRAWN = frozenset({"pretrain", "sft", "rl"})
@@ -71,6 +72,7 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
         "export": {} if arm.tokens_from == "pretrain" else {"added": arm.intervention, "drawn": arm.drawn_seed(seed)},
         "sft": {"sft": recipe.sft, "tasks": recipe.sft.tasks or recipe.evaluate.tasks},
         "rl": {"rl": recipe.rl},
+        "probe": {"probe": recipe.probe},
         "evaluate": {"evaluate": recipe.evaluate},
     }
     found: dict[str, dict[str, Any]] = {}
@@ -83,13 +85,15 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
             "inputs": previous,
             **to_json(parts[stage], identity_only=True),
         }
-        previous = {stage: fingerprint(found[stage])}
+        # What a probe finds is nobody's input.
+        previous = previous if stage == "probe" else {stage: fingerprint(found[stage])}
     return found
 
 
 def stages_of(arm: Arm) -> tuple[str, ...]:
     """The stages that an arm has."""
-    return tuple(stage for stage in STAGES if stage != "rl" or arm.recipe.rl is not None)
+    absent = {name for name, how in (("rl", arm.recipe.rl), ("probe", arm.recipe.probe)) if how is None}
+    return tuple(stage for stage in STAGES if stage not in absent)
 
 
 def until(arm: Arm, stage: str) -> tuple[str, ...]:
@@ -133,6 +137,7 @@ def run_stages(context: RunContext, last: str = STAGES[-1]) -> list[str]:
         "export": _export,
         "sft": fine_tune_run,
         "rl": reinforce_run,
+        "probe": probe_run,
         "evaluate": _evaluate,
     }
     known = identities(context.study, context.arm, context.seed)
@@ -160,8 +165,8 @@ def adopted(context: RunContext, stage: str, identity: dict[str, Any]) -> bool:
 
     Arms that differ in a late stage have the early ones in common: the same identity, so the same artifact.
     """
-    if stage == "evaluate":
-        # Its rows carry the name of their run.
+    if stage in ("probe", "evaluate"):
+        # Their rows carry the name of their run.
         return False
     for arm in context.study.arms:
         theirs = identities(context.study, arm, context.seed).get(stage)
@@ -237,8 +242,8 @@ def _export(run: RunContext, directory: Path) -> dict[str, Any]:
     if run.arm.tokens_from == "pretrain":
         return export(found.network, found.codec, directory, found.forms, found.record)
     codec, new_rows = run.codec(), run.arm.recipe.pretrain.new_rows
-    step0 = add_rows(found.network, codec, new_rows, run.arm.drawn_seed(run.seed))
-    counts = export(found.network, codec, directory, FormCode.empty(), found.record)
+    network, step0 = with_tokens(found.network, codec, new_rows, run.arm.drawn_seed(run.seed))
+    counts = export(network, codec, directory, FormCode.empty(), found.record)
     return counts | ({} if step0 is None else {"step0": asdict(step0)})
 
 
@@ -256,7 +261,5 @@ def _evaluate(run: RunContext, directory: Path) -> dict[str, Any]:
         wanted.forced_prefix,
     )
     run_id = f"{run.study.name}/{run.arm.name}/seed{run.seed}"
-    finished = "sft" if run.arm.recipe.rl is None else "rl"
-    return evaluate_run(
-        run.path("export"), run.path(finished), asked, run.place.data, run_id, directory, run.place.device, run.progress
-    )
+    pretrained, finished = run.path("export"), run.path(run.finished)
+    return evaluate_run(pretrained, finished, asked, run.place.data, run_id, directory, run.place.device, run.progress)

@@ -10,6 +10,7 @@ from vocablab.model.modern import ModernConfig
 from vocablab.posttrain.rl import GRPO
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.pretrain.config import Pretraining
+from vocablab.probe.config import Probing
 from vocablab.tasks.task import Task
 from vocablab.training.budget import Budget, Flops, SourceBytes
 from vocablab.vocab.base_vocabulary import BaseVocabulary
@@ -57,6 +58,8 @@ class Recipe:
     """What it is asked."""
     rl: GRPO | None = None
     """How the fine-tuned model is trained by reward; None for not at all."""
+    probe: Probing | None = None
+    """How the finished model is probed; None for not at all."""
 
 
 @dataclass(frozen=True)

@@ -109,22 +109,23 @@ def start(
     return network, step_zero(before, network, _sample(vocabulary, architecture.n_positions), vocabulary)
 
 
-def add_rows(network: Network, codec: Codec, new_rows: NewRows, seed: int) -> StepZero | None:
-    """Give a trained network rows for the tokens of `codec`, as plain rows; what they do to its predictions, or None
-    if there are no tokens.
+def with_tokens(network: Network, codec: Codec, new_rows: NewRows, seed: int) -> tuple[Network, StepZero | None]:
+    """A trained network with plain rows for the tokens of `codec`, and what they do to its predictions (None if there
+    are no tokens).
 
     Args:
-        network: trained without them, its tables of the padded size.
+        network: trained without them.
         codec: of the arm that has them.
         new_rows: how the rows start.
         seed: of drawn rows.
     """
-    if not codec.vocabulary.added_ids:
-        return None
-    before = copy.deepcopy(network)
-    set_new_rows(network, new_rows, codec.vocabulary, codec.intervention, seed, trained=True)
-    materialise(network)
-    return step_zero(before, network, _sample(codec.vocabulary, network.config.n_positions), codec.vocabulary)
+    vocabulary = codec.vocabulary
+    if not vocabulary.added_ids:
+        return network, None
+    found = network.config.network(vocabulary.padded_size)
+    load_into(found, network.state_dict(), vocabulary.base_size, new_rows, vocabulary, codec.intervention, seed)
+    materialise(found)
+    return found.eval(), step_zero(network, found, _sample(vocabulary, network.config.n_positions), vocabulary)
 
 
 def _sample(vocabulary: Vocabulary, positions: int) -> Tensor:

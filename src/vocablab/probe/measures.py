@@ -9,7 +9,7 @@ class Measure:
     """One number with what it must be compared with."""
 
     probe: str
-    """Which one: ``geometry``, ``linear``, ``fourier``, ``audit``, ``attention``, ``causal``, ``lens``, ``retrieval`` or
+    """Which one: ``geometry``, ``linear``, ``fourier``, ``audit``, ``attention``, ``causal``, ``lens``, ``retrieval``,
     ``composed``."""
     place: str
     """Where it was measured: ``input rows``, ``output rows``, ``layer 3``, ``layer 3 head 1``."""
