@@ -50,7 +50,7 @@ def test_a_terminal_sees_bars_with_time_left(monkeypatch: pytest.MonkeyPatch) ->
     assert "2 runs" in shown
     assert "control seed0" in shown
     assert "pretrain loss 2.000" in shown
-    assert " 35%" in shown  # all of prepare and half of pretraining, by their rough shares
+    assert " 30%" in shown  # all of prepare and half of pretraining, by their rough shares
     assert "-:--:--" in shown or "0:00:" in shown
 
 

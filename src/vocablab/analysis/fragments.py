@@ -9,9 +9,9 @@ from typing import Any
 from vocablab.analysis.effects import SHARES
 from vocablab.analysis.samples import token_pieces
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9")
 """Okabe and Ito's colour-blind-safe set, its yellow darkened for a white page."""
-_CONTROL_COLOUR = "#5A6472"
+CONTROL_COLOUR = "#5A6472"
 _SYMBOLS = ("diamond", "square", "triangle-up", "cross", "star", "pentagon")
 _SOURCES = {"seed": "seeds", "item": "items", "residual": "seed × item and noise"}
 _TONES = {
@@ -34,17 +34,17 @@ def arm_styles(report: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, s
     order = [study["treatment"], *others]
     for arm in study["arms"]:
         if arm["name"] == study["control"]:
-            styled.append((arm, {"color": _CONTROL_COLOUR, "symbol": "circle"}))
+            styled.append((arm, {"color": CONTROL_COLOUR, "symbol": "circle"}))
             continue
         position = order.index(arm["name"])
-        colour, symbol = _COLOURS[position % len(_COLOURS)], _SYMBOLS[position % len(_SYMBOLS)]
+        colour, symbol = COLOURS[position % len(COLOURS)], _SYMBOLS[position % len(_SYMBOLS)]
         styled.append((arm, {"color": colour, "symbol": symbol}))
     return styled
 
 
 def chip(report: dict[str, Any], name: str) -> str:
     """An arm's name beside its colour."""
-    colour = next((style["color"] for arm, style in arm_styles(report) if arm["name"] == name), _CONTROL_COLOUR)
+    colour = next((style["color"] for arm, style in arm_styles(report) if arm["name"] == name), CONTROL_COLOUR)
     return f'<span class="arm"><i style="background:{colour}"></i>{text(name)}</span>'
 
 

@@ -71,20 +71,21 @@ QUESTIONS = (
         by_hand="vocablab evaluate openai-community/gpt2 --tasks gsm8k,hellaswag,arithmetic",
     ),
     Question(
-        "A1", "facts in SFT targets", "sft", "mul_facts", study="gsm8k-mul-facts",
+        "A1", "facts in SFT targets", "sft", "mul_facts", study="sft-injected",
         why="the cheapest test on GSM8K: an existing checkpoint, tokens in the worked answers",
     ),
     Question(
-        "A2", "synthetic drills", "drills", "mul_facts",
+        "A2", "synthetic drills", "drills", "mul_facts", study="sft-drills",
         why="whether enough exposure in fine-tuning makes up for none in pretraining",
     ),
     Question(
-        "A3", "two-stage SFT", "two-stage", "mul_facts",
+        "A3", "two-stage SFT", "two-stage", "mul_facts", study="sft-two-stage",
         why="whether drills first and problems second beat both at once",
     ),
     Question(
         "F1", "embedding probes", "evaluate", "mul_facts", compared=False,
         why="whether the rows of facts hold operands and answer; no training",
+        by_hand="vocablab probe MODEL --out DIR",
     ),
     Question(
         "F2", "forced prefix", "evaluate", "mul_facts", compared=False,
@@ -99,11 +100,11 @@ QUESTIONS = (
     ),
     Question("B2", "math-heavy corpora", PRETRAINED, "mul_facts", why="whether natural text can give that dose"),
     Question(
-        "C1", "GRPO with a bounded token bonus", "rl", "mul_facts",
+        "C1", "GRPO with a bounded token bonus", "rl", "mul_facts", study="grpo-bonus",
         why="whether use of the tokens can be rewarded and not gamed",
     ),
     Question(
-        "C2", "contrastive RL", "rl", "mul_facts",
+        "C2", "contrastive RL", "rl", "mul_facts", study="rl-contrastive",
         why="whether answers with the token are to be preferred to those without",
     ),
     Question(

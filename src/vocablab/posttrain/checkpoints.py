@@ -2,7 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,15 @@ class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]
         if due and state.global_step < state.max_steps:
             self._last = time.monotonic()
             control.should_save = True
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without two sentences of the libraries below that a user can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*'rollout_func', which is an experimental feature")
+        warnings.filterwarnings("ignore", message=r"`is_gradient_checkpointing` is deprecated")
+        yield
 
 
 def silence(trainer: Any) -> None:

@@ -18,6 +18,7 @@ from vocablab.posttrain.checkpoints import (
     load_tokenizer,
     moves_gate,
     newest,
+    quiet,
     silence,
     trained_values,
     write_model,
@@ -62,7 +63,7 @@ def reinforce(
     Raises:
         UserError: if sizes do not divide, the task has no problems, or none is worth an attempt.
     """
-    at_once = config.answers_at_once
+    config.answers_at_once  # noqa: B018  (raises before anything is loaded)
     items = config.task.problems(data)
     if not items:
         raise UserError(f"rl.task: {config.task.name} has no training problems; one_step, drills and gsm8k have.")
@@ -75,7 +76,6 @@ def reinforce(
         raise UserError(f"rl.task: {config.task.name} asks nothing{which} that is no training problem.")
     # Imported after the cheap mistakes have been found: it takes seconds.
     from datasets import Dataset
-    from trl import GRPOConfig
 
     from vocablab.posttrain.grpo_trainer import COMPLETIONS, Book, Completions, RewardTrainer, line_of
     from vocablab.posttrain.watch import Watch
@@ -95,55 +95,24 @@ def reinforce(
     steps = config.steps * config.iterations
     work = directory / WORK
     before = trained_values(model)
-    trainer = RewardTrainer(
-        model=model,
-        reward_funcs=book.functions(),
-        rollout_func=book.rollout,
-        args=GRPOConfig(
-            output_dir=str(work),
-            max_steps=steps,
-            per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=config.answers // at_once,
-            num_generations=config.group,
-            num_iterations=config.iterations,
-            max_completion_length=config.max_new_tokens,
-            temperature=config.temperature,
-            learning_rate=config.learning_rate,
-            lr_scheduler_type="constant_with_warmup",
-            warmup_steps=min(10, steps // 10),
-            weight_decay=0.0,
-            beta=config.beta,
-            epsilon=config.epsilon,
-            epsilon_high=config.epsilon_high,
-            loss_type=config.loss,
-            scale_rewards=config.scale,
-            multi_objective_aggregation=config.aggregation,
-            shuffle_dataset=False,
-            seed=seed,
-            data_seed=seed,
-            use_cpu=device == "cpu",
-            bf16=in_bfloat16(config.precision, device),
-            gradient_checkpointing=False,
-            dataloader_pin_memory=False,
-            logging_steps=config.log_every,
-            logging_strategy="steps",
-            save_strategy="no",
-            save_total_limit=1,
-            report_to=[],
-            disable_tqdm=True,
-            disable_dropout=True,
-        ),
-        train_dataset=Dataset.from_dict({"prompt": [str(i) for i in order]}),
-        processing_class=load_tokenizer(model_directory),
-        callbacks=[
-            Readings(reader, config.read_every, progress),
-            watch,
-            Completions(book, directory / COMPLETIONS),
-            TimedCheckpoints(config.checkpoint_seconds, config.iterations),
-        ],
-    )
+    with quiet():
+        trainer = RewardTrainer(
+            model=model,
+            reward_funcs=book.functions(),
+            rollout_func=book.rollout,
+            args=_arguments(config, steps, seed, device, work),
+            train_dataset=Dataset.from_dict({"prompt": [str(i) for i in order]}),
+            processing_class=load_tokenizer(model_directory),
+            callbacks=[
+                Readings(reader, config.read_every, progress),
+                watch,
+                Completions(book, directory / COMPLETIONS),
+                TimedCheckpoints(config.checkpoint_seconds, config.iterations),
+            ],
+        )
     silence(trainer)
-    trainer.train(resume_from_checkpoint=newest(work))
+    with quiet():
+        trainer.train(resume_from_checkpoint=newest(work))
     require_float32(model.parameters(), moments([trainer.optimizer.optimizer]))
     changed = float((before != trained_values(model)).float().mean())
     write_model(model, directory, model_directory, codec, FormCode.load(model_directory), padding)
@@ -166,6 +135,47 @@ def reinforce(
         "parameters_changed": changed,
         "gates": [moves_gate(changed)],
     }
+
+
+def _arguments(config: GRPO, steps: int, seed: int, device: str, work: Path) -> Any:
+    """The trainer's settings; whatever is not named here is TRL's default."""
+    from trl import GRPOConfig
+
+    at_once = config.answers_at_once
+    return GRPOConfig(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=config.answers // at_once,
+        num_generations=config.group,
+        num_iterations=config.iterations,
+        max_completion_length=config.max_new_tokens,
+        temperature=config.temperature,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=min(10, steps // 10),
+        weight_decay=0.0,
+        beta=config.beta,
+        epsilon=config.epsilon,
+        epsilon_high=config.epsilon_high,
+        loss_type=config.loss,
+        scale_rewards=config.scale,
+        multi_objective_aggregation=config.aggregation,
+        shuffle_dataset=False,
+        seed=seed,
+        data_seed=seed,
+        use_cpu=device == "cpu",
+        bf16=in_bfloat16(config.precision, device),
+        activation_checkpointing=False,
+        dataloader_pin_memory=False,
+        logging_steps=config.log_every,
+        logging_strategy="steps",
+        save_strategy="no",
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+        disable_dropout=True,
+    )
 
 
 def _rates(config: GRPO, problems: Sequence[Problem], rollouts: Rollouts, judge: Judge, directory: Path) -> list[float]:

@@ -18,6 +18,7 @@ from vocablab.posttrain.checkpoints import (
     load_tokenizer,
     moves_gate,
     newest,
+    quiet,
     silence,
     trained_values,
     write_beside,
@@ -207,7 +208,8 @@ def _learn(
         callbacks=[readings, TimedCheckpoints(config.checkpoint_seconds), Progress(task.progress, done, steps)],
     )
     silence(trainer)
-    trainer.train(resume_from_checkpoint=newest(work))
+    with quiet():
+        trainer.train(resume_from_checkpoint=newest(work))
     require_float32(model.parameters(), moments([trainer.optimizer.optimizer]))
     lines = [_line(entry) for entry in trainer.state.log_history if "loss" in entry or len(_line(entry)) > 1]
     if len(lines) == 0:

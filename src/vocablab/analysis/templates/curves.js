@@ -10,7 +10,7 @@
   function layout(figure) {
     const stacked = figure.panels > 1 && narrow();
     const full = { font, paper_bgcolor: "#fff", plot_bgcolor: "#fff", hovermode: "closest",
-      height: stacked ? 720 : 440, margin: { l: 10, r: 14, t: 10, b: 44 },
+      height: figure.height || (stacked ? 720 : 440), margin: { l: 10, r: 14, t: 10, b: 44 },
       grid: { rows: stacked ? figure.panels : 1, columns: stacked ? 1 : figure.panels, pattern: "independent",
         xgap: 0.14, ygap: 0.22 },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
@@ -18,7 +18,7 @@
     for (const [key, value] of Object.entries(figure.layout)) {
       if (!/^[xy]axis/.test(key)) { full[key] = value; continue; }
       full[key] = Object.assign({}, axis, value);
-      full[key].title = { text: value.title.text, font: { size: 12.5, color: soft } };
+      full[key].title = { text: value.title.text, standoff: value.title.standoff, font: { size: 12.5, color: soft } };
     }
     return full;
   }

@@ -1,0 +1,336 @@
+"""What probes are asked, in plain questions, and the answers that the declared rules give to one model's findings."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vocablab.analysis import probe_rules as rules
+from vocablab.analysis.multiplicity import benjamini_hochberg, holm
+from vocablab.analysis.probe_rules import ABSENT, UNCLEAR, YES, Row, Rule, all_of, any_of
+from vocablab.base.errors import UserError
+from vocablab.base.files import read_json
+
+FINDINGS = "findings.json"
+DECIDES, HINTS, BESIDE, SHOWN = "decides", "hints", "beside", "shown"
+"""What a headline measure counts for: its word is the answer's; a yes makes "not clear" of a no; it is shown beside the
+answer; it is only in the table."""
+_ROWS = r"(input |output )?rows"
+_OPERAND = r"[^ ]+ operand"
+_MASS = "mass from the answer"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """Which measures; each field but the probe is a regular expression for the whole text."""
+
+    probe: str
+    place: str
+    target: str
+    metric: str
+    role: str = DECIDES
+    rule: Rule = rules.tested
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a question."""
+
+    name: str
+    """In few words; empty if the question has one part only."""
+    picks: tuple[Pick, ...]
+    combine: Callable[[Sequence[str]], str] = all_of
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to one model."""
+
+    text: str
+    finding: str
+    """What "yes" says, as the object of "found:"."""
+    parts: tuple[Part, ...]
+
+
+QUESTIONS = (
+    Question(
+        "Are operands in the rows?",
+        "operands in the rows",
+        (
+            Part(
+                "grouping",
+                (
+                    Pick("geometry", _ROWS, "operands", "CKA", rule=rules.tested_above_zero),
+                    Pick("geometry", _ROWS, _OPERAND, "silhouette"),
+                    Pick("geometry", _ROWS, "operands", "nearest neighbour shares it"),
+                ),
+                any_of,
+            ),
+            Part("linear probe", (Pick("linear", _ROWS, _OPERAND, "held-out accuracy"),)),
+        ),
+    ),
+    Question(
+        "Is the answer in the rows?",
+        "the answer in the rows",
+        (
+            Part(
+                "its size",
+                (Pick("linear", _ROWS, r"(?!.*operand).*", "held-out R2", rule=rules.tested_above_zero),),
+                any_of,
+            ),
+            Part("its last digit", (Pick("linear", _ROWS, "last digit", "held-out accuracy"),), any_of),
+        ),
+    ),
+    Question(
+        "Are rows periodic in the answer?",
+        "rows periodic in the answer",
+        (
+            Part(
+                "",
+                (
+                    Pick("fourier", _ROWS, r".* mod \d+", "held-out kappa", rule=rules.tested_above_zero),
+                    Pick("fourier", _ROWS, r".* mod \d+", "kappa", HINTS, rules.tested_above_zero),
+                    Pick("fourier", _ROWS, r"(?!.*operand).*", "spectral peak", SHOWN),
+                ),
+                any_of,
+            ),
+        ),
+    ),
+    Question(
+        "Were the rows trained?",
+        "trained rows",
+        (
+            Part(
+                "against never-seen rows",
+                (
+                    Pick("audit", _ROWS, "tokens", "share indistinguishable.*", rule=rules.none_untrained),
+                    Pick("audit", "corpus", "exposures", "share below the dose", SHOWN),
+                ),
+            ),
+            Part("against initial rows", (Pick("geometry", _ROWS, "initial rows", "CKA", rule=rules.changed),)),
+        ),
+    ),
+    Question(
+        "Do later layers read the token?",
+        "that later layers read the token",
+        (
+            Part(
+                "",
+                (
+                    Pick("attention", "layers .*", "fact token", _MASS, rule=rules.attended),
+                    Pick("attention", "layer 1", "fact token", _MASS, BESIDE),
+                ),
+            ),
+        ),
+    ),
+    Question(
+        "Do answers follow the token?",
+        "that answers follow the token",
+        (
+            Part(
+                "",
+                (
+                    Pick("causal", "context", "token .*", "reliance", rule=rules.share),
+                    Pick("causal", "context", "token .*", "recomputed", BESIDE),
+                    Pick("causal", "input rows", "fact token", "bits lost to .*", SHOWN),
+                ),
+            ),
+        ),
+    ),
+    Question(
+        "Does the model find the token for a question?",
+        "that questions bring up the token",
+        (
+            Part(
+                "",
+                (
+                    Pick("retrieval", "output", "token by .*", "accuracy at 1", rule=rules.share),
+                    Pick("retrieval", "output", "token by .*", "mean reciprocal rank", SHOWN),
+                ),
+            ),
+        ),
+    ),
+    Question(
+        "Can an untrained fact’s token be composed?",
+        "that rows of untrained facts can be composed",
+        (
+            Part(
+                "when read",
+                (
+                    Pick("composed", "input rows", "composed row by .*", "answer bits", rule=rules.composed),
+                    Pick("composed", "input rows", "(trained row|mean of pieces) by .*", "answer bits", SHOWN),
+                ),
+            ),
+            Part(
+                "when written",
+                (Pick("composed", "output rows", "composed row by .*", "token reciprocal rank", rule=rules.composed),),
+            ),
+        ),
+    ),
+    Question(
+        "Are answers right more often with the token than with tokens banned?",
+        "more right answers with tokens than without",
+        (
+            Part(
+                "",
+                (
+                    Pick("retrieval", "greedy", "questions, (free|forced)", "accuracy", rule=rules.helped),
+                    Pick("retrieval", "greedy", "questions, banned", "accuracy", BESIDE),
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def read_findings(path: Path) -> dict[str, Any]:
+    """What `write_findings` of a probe wrote.
+
+    Raises:
+        UserError: if the file is missing, damaged or of another shape.
+    """
+    found = read_json(path, "a probe's findings")
+    shaped = isinstance(found, dict) and all(isinstance(found.get(k), list) for k in ("measures", "figures", "notes"))
+    if not shaped or "model" not in found:
+        raise UserError(f"{path} does not hold a probe's findings.")
+    value: dict[str, Any] = found
+    return value
+
+
+def answers(measures: Sequence[Row]) -> list[dict[str, Any]]:
+    """The answer to each question: ``question``, ``finding``, ``word``, and ``parts``.
+
+    A part has ``name``, ``word`` and ``rows``: its headline measures, each with ``role``, ``word`` (None if only
+    shown), ``adjusted`` (p after Holm, over the headline measures of its probe), ``low`` and ``high``.
+    """
+    every = [*measures, *_later_layers(measures)]
+    picked = [
+        (q, p, pick, row)
+        for q, question in enumerate(QUESTIONS)
+        for p, part in enumerate(question.parts)
+        for pick in part.picks
+        for row in every
+        if _fits(pick, row)
+    ]
+    adjusted = _holm([row for _, _, pick, row in picked if pick.role in (DECIDES, HINTS)])
+    judged: dict[tuple[int, int], list[Row]] = {}
+    for q, p, pick, row in picked:
+        low, high = rules.interval_of(row["note"]) or (None, None)
+        full = row | {"role": pick.role, "low": low, "high": high, "adjusted": adjusted.get(_key(row))}
+        full["word"] = pick.rule(full, every) if pick.role in (DECIDES, HINTS) else None
+        judged.setdefault((q, p), []).append(full)
+    found = []
+    for q, question in enumerate(QUESTIONS):
+        parts = [_part(part, judged.get((q, p), [])) for p, part in enumerate(question.parts)]
+        word = all_of([part["word"] for part in parts])
+        found.append({"question": question.text, "finding": question.finding, "word": word, "parts": parts})
+    return found
+
+
+def _part(part: Part, rows: list[Row]) -> dict[str, Any]:
+    word = part.combine([row["word"] for row in rows if row["role"] == DECIDES])
+    hinted = any(row["word"] in (YES, UNCLEAR) for row in rows if row["role"] == HINTS)
+    if hinted and word not in (YES, rules.PART):
+        word = UNCLEAR
+    return {"name": part.name, "word": word, "rows": rows}
+
+
+def _fits(pick: Pick, row: Row) -> bool:
+    return pick.probe == row["probe"] and all(
+        re.fullmatch(getattr(pick, name), row[name]) for name in ("place", "target", "metric")
+    )
+
+
+def _key(row: Row) -> tuple[str, ...]:
+    return row["probe"], row["place"], row["target"], row["metric"]
+
+
+def _holm(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
+    """Adjusted p by measure; the family is what counts for an answer in one probe, declared before any data."""
+    found = {}
+    for probe in dict.fromkeys(row["probe"] for row in rows):
+        family = {_key(row): row["p"] for row in rows if row["probe"] == probe and row["p"] is not None}
+        found.update(zip(family, holm(list(family.values())), strict=True))
+    return found
+
+
+def false_discovery_rates(measures: Sequence[Row]) -> list[float | None]:
+    """Benjamini and Hochberg's q of each measure, over all measures of its probe that have a p; None without one."""
+    found: list[float | None] = [None] * len(measures)
+    for probe in dict.fromkeys(row["probe"] for row in measures):
+        family = [i for i, row in enumerate(measures) if row["probe"] == probe and row["p"] is not None]
+        for i, q in zip(family, benjamini_hochberg([measures[i]["p"] for i in family]), strict=True):
+            found[i] = q
+    return found
+
+
+def _later_layers(measures: Sequence[Row]) -> list[Row]:
+    """Mass from the answer to the fact token, a mean over all layers after the first, as one more measure."""
+    mine = [
+        (int(layer[1]), row)
+        for row in measures
+        if (row["probe"], row["target"], row["metric"]) == ("attention", "fact token", _MASS)
+        and (layer := re.fullmatch(r"layer (\d+)", row["place"]))
+        and int(layer[1]) > 1
+    ]
+    if not mine:
+        return []
+    rows = [row for _, row in mine]
+    controls = [row["control"] for row in rows if row["control"] is not None]
+    return [
+        rows[0]
+        | {
+            "place": f"layers {min(layer for layer, _ in mine)} to {max(layer for layer, _ in mine)}",
+            "value": math.fsum(row["value"] for row in rows) / len(rows),
+            "control": math.fsum(controls) / len(controls) if len(controls) == len(rows) else None,
+        }
+    ]
+
+
+def reasons(answer: dict[str, Any]) -> list[str]:
+    """Why an answer's word is what it is: one phrase per part, with the numbers that decide."""
+    found = []
+    for part in answer["parts"]:
+        head = f"{part['name']}: " if part["name"] else ""
+        said = f"{part['word']}; " if part["name"] else ""
+        deciding = [row for row in part["rows"] if row["role"] == DECIDES]
+        if not deciding:
+            found.append(f"{head}{ABSENT}")
+            continue
+        shown = deciding if len(deciding) <= 2 else [min(deciding, key=_rank)]
+        more = f" (best of {len(deciding)})" if len(deciding) > 2 else ""
+        beside = [_numbers(row) for row in part["rows"] if row["role"] == BESIDE]
+        found.append(head + said + "; ".join(_numbers(row) for row in shown) + more + "".join(f"; {b}" for b in beside))
+    return found
+
+
+def _rank(row: Row) -> tuple[int, float]:
+    """The first of those that say yes; of others the one with the smallest p."""
+    return rules.WORDS.index(row["word"]), 0.0 if row["word"] == YES or row["p"] is None else row["p"]
+
+
+def _numbers(row: Row) -> str:
+    place = {"input rows": ", input", "output rows": ", output"}.get(row["place"], "")
+    layers = f" in {row['place']}" if row["place"].startswith("layer") else ""
+    said = f"{row['target']}{place}, {row['metric']} {decimals(row['value'])}{layers}"
+    if row["low"] is not None:
+        said += f" ({decimals(row['low'])} to {decimals(row['high'])})"
+    if row["control"] is not None:
+        said += f" against {decimals(row['control'])}"
+    for name, value in (("even attention", rules.even_of(row["note"])), ("chance", rules.chance_of(row["note"]))):
+        if value is not None:
+            said += f", {name} {decimals(value)}"
+    return said if row["adjusted"] is None else f"{said}, p {decimals(row['adjusted'])} after Holm"
+
+
+def decimals(value: float | None, *, signed: bool = False) -> str:
+    """A number of a probe in few characters: three decimals, or as many digits where it is large."""
+    if value is None:
+        return "–"
+    sign = "+" if signed else ""
+    if abs(value) >= 1000:
+        return f"{value:{sign},.0f}"
+    shown = f"{value:{sign}.3f}"
+    return shown.replace("-", "") if float(shown) == 0 and not signed else shown
