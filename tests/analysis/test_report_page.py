@@ -120,23 +120,6 @@ def test_all_outputs_are_rebuilt_byte_for_byte(make_study: MakeStudy) -> None:
     assert len([path for path in moved.rglob("*") if path.is_file()]) == len(kept) + len(names)
 
 
-def test_what_a_probe_left_is_shown(make_study: MakeStudy) -> None:
-    study = make_study(n_seeds=1)
-    assert "Embeddings" not in write_report(study).read_text()
-    place = study / "mul_facts" / "seed0" / "probe"
-    place.mkdir()
-    (place / "map.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 40)
-    (place / "false.png").write_bytes(b"<svg onload=alert(1)>")
-    (place / "geometry.json").write_text(json.dumps({"rank": {"<b>fact": 3.5}}))
-    (place / "record.json").write_text("{}")
-    report = build_report(study)
-    assert [entry["file"] for entry in report["probes"]] == ["false.png", "geometry.json", "map.png"]
-    page = write_report(study).read_text().replace(_plotly(), "")
-    assert page.count('src="data:image/png;base64,iVBOR') == 1
-    assert "rank.&lt;b&gt;fact" in page
-    assert "false.png</code>: 21 bytes, not shown here." in page
-
-
 def test_scores_adoption_and_samples(make_study: MakeStudy) -> None:
     report = build_report(make_study(n_seeds=3))
     measured = {(row["target"], row["metric"]): row["arms"] for row in report["scores"]}

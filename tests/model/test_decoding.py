@@ -156,3 +156,21 @@ def test_rows_are_as_many_as_memory_allows(monkeypatch: pytest.MonkeyPatch) -> N
     decoder = Decoder(reader, eos=EOS)
     assert decoder._rows(requests, 64) == 3
     assert decoder.answers(requests) == plenty
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(sorted(READERS)),
+    st.lists(
+        st.tuples(st.sampled_from([(1, 2, 3), (1, 2, 4), (5,), (7, 8, 9, 10, 11)]), st.integers(0, 3), st.booleans()),
+        min_size=1, max_size=14,
+    ),
+    st.integers(1, 6),
+)  # fmt: skip
+def test_a_prompt_that_several_have_is_read_once_and_answered_for_each(
+    kind: str, asked: list[tuple[tuple[int, ...], int, bool]], slots: int
+) -> None:
+    decoder = Decoder(READERS[kind], eos=EOS)
+    requests = [Request(ids, 9, [20, 21, 22] if chosen else None, float(seed > 0), seed) for ids, seed, chosen in asked]
+    together = decoder.answers(requests, slots)
+    assert together == [decoder.answers([request])[0] for request in requests]

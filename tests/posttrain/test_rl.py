@@ -23,7 +23,7 @@ from vocablab.posttrain.reinforced import METRICS, PASS_RATES, _order, reinforce
 from vocablab.posttrain.rewards import Judged
 from vocablab.posttrain.rl import GRPO, Contrast, Curriculum, Limits, TokenBonus
 from vocablab.posttrain.rollouts import Rollouts, problem
-from vocablab.posttrain.trees import log_probabilities
+from vocablab.posttrain.trees import log_probabilities, trees
 from vocablab.posttrain.watch import verdict
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.hellaswag import HellaSwag
@@ -330,3 +330,37 @@ def test_every_loss_runs(answering: Path, tmp_path: Path, loss: str) -> None:
     how = "normalize_then_sum" if loss == "dapo" else "sum_then_normalize"
     counts = run(grpo(loss=loss, steps=1, aggregation=how, held_out=2), answering, tmp_path / "out")
     assert counts["steps"] == 1
+
+
+@pytest.mark.parametrize("size", [GPT2Config(2, 2, 16, 96), ModernConfig(2, 2, 16, 96)])
+def test_a_group_read_as_a_tree_has_the_loss_and_gradients_of_its_texts(
+    codec: Codec, size: ModelConfig, tmp_path: Path
+) -> None:
+    export(size.build(codec.vocabulary.padded_size, 1), codec, tmp_path / "m", FormCode.empty(), {})
+    prompts = [[0, 5, 9, 11, 3], [0, 7], [0, 5, 9, 11, 3], [0, 7], [0, 5, 9, 11, 3]]
+    answers = [[21, 22, 0], [31, 32, 33, 34, 35], [21, 0], [40], [23, 24, 25, 0]]
+    keep, longest = 5, 5
+    ids, mask = torch.zeros((5, longest + keep), dtype=torch.long), torch.zeros((5, longest + keep), dtype=torch.long)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        ids[row, longest - len(prompt) : longest + len(answer)] = torch.tensor(prompt + answer)
+        mask[row, longest - len(prompt) : longest + len(answer)] = 1
+    laid = trees(ids, mask, keep)
+    assert laid.ids_GT.shape == (2, 5 + 2 + 1 + 3)
+    weights = torch.randn(5, keep, generator=torch.Generator().manual_seed(0))
+    found = []
+    for together in (True, False):
+        model = load_model(tmp_path / "m")
+        if together:
+            logs, _ = log_probabilities(model, ids, mask, keep, 1.0)
+        else:
+            logs = torch.zeros(5, keep)
+            for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+                scores = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+                one = torch.zeros(keep).index_put(
+                    (torch.arange(len(answer)),), scores.gather(-1, torch.tensor(answer)[:, None])[:, 0]
+                )
+                logs = logs.index_put((torch.tensor(row),), one)
+        (logs * weights).sum().backward()
+        found.append((logs.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
+    assert torch.allclose(found[0][1], found[1][1], atol=2e-5 * float(found[1][1].abs().max()))

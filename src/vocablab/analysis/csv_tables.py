@@ -20,7 +20,7 @@ def write_csv_tables(study_dir: Path, report: dict[str, Any] | None = None) -> l
     """Write the report's tables as CSV into `study_dir`/tables.
 
     ``effects``, ``scores``, ``per_seed``, ``gates`` and ``ledger``; ``fine_tuning`` (one row per arm, seed and lesson)
-    and ``reward`` (per arm and seed) where a run has such a stage.
+    and ``reward`` (per arm and seed) where a run has such a stage; ``probes`` (per arm, seed and headline measure).
 
     Rewritten in place, as the report is: they hold nothing that the records do not. Numbers have all their digits.
 
@@ -47,6 +47,8 @@ def write_csv_tables(study_dir: Path, report: dict[str, Any] | None = None) -> l
         tables["fine_tuning"] = _rows(after["fine_tuning"]["runs"], tuple(after["fine_tuning"]["runs"][0]))
     if after["reward"]["runs"]:
         tables["reward"] = _reward(after["reward"]["runs"])
+    if report["probes"]["runs"]:
+        tables["probes"] = _rows(report["probes"]["runs"], tuple(report["probes"]["runs"][0]))
     paths = []
     for name, rows in tables.items():
         path = study_dir / "tables" / f"{name}.csv"

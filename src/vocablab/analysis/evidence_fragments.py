@@ -1,4 +1,4 @@
-"""What lies behind the effects, as HTML: dose, treated items, ways to answer, adoption, samples, probes."""
+"""What lies behind the effects, as HTML: dose, treated items, ways to answer, adoption, samples."""
 
 import json
 from typing import Any
@@ -224,24 +224,6 @@ def _text_mean(row: dict[str, Any] | None) -> str:
     if change:
         shown += _change("minus control", change, metric)
     return shown
-
-
-def probes(report: dict[str, Any]) -> str:
-    """The section of what a probe left; nothing at all if no run was probed."""
-    if not report["probes"]:
-        return ""
-    parts = ['<section id="probes"><h2>Embeddings</h2>']
-    for entry in report["probes"]:
-        where = f"{chip(report, entry['arm'])} seed {entry['seed']} · <code>{text(entry['file'])}</code>"
-        if "png" in entry:
-            picture = f'<img src="data:image/png;base64,{text(entry["png"])}" alt="{text(entry["file"])}">'
-            parts.append(f"<figure><figcaption>{where}</figcaption>{picture}</figure>")
-        elif "value" in entry:
-            rows = [[text(name), text(value)] for name, value in flat(entry["value"])[:400]]
-            parts.append(f"<details><summary>{where}</summary>{table(['Value', ''], rows)}</details>")
-        else:
-            parts.append(f"<p>{where}: {entry['bytes']:,} bytes, not shown here.</p>")
-    return "".join(parts) + "</section>"
 
 
 def flat(value: Any, where: str = "") -> list[tuple[str, str]]:

@@ -106,13 +106,15 @@ def _per_run(row: dict[str, Any] | None, name: str) -> float | None:
 
 def runs(study: StudyFiles) -> list[dict[str, Any]]:
     """Every run with the records of its stages: fingerprint, versions, counts; stages that are absent say so."""
-    return [_run(study.runs[(arm, seed)]) for arm in study.arm_names for seed in study.seeds]
+    return [_run(study.runs[(arm["name"], seed)], arm["stages"]) for arm in study.arms for seed in study.seeds]
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: Run, wanted: list[str]) -> dict[str, Any]:
     stages = []
     for stage in STAGES:
         record = run.records.get(stage)
+        if record is None and stage not in wanted:
+            continue  # an arm that is not probed or trained by reward lacks nothing
         if record is None:
             stages.append({"stage": stage, "status": "missing"})
             continue

@@ -49,6 +49,7 @@ def markdown(report: dict[str, Any]) -> str:
         "## Treatment against placebos, on the claimed measures",
         _placebos(report),
         *_post_training(report),
+        *_probes(report),
         "## Gates",
         _gates(report),
         "## Compute ledger",
@@ -157,6 +158,20 @@ def _post_training(report: dict[str, Any]) -> list[str]:
         head = ["Arm", "Seeds", "Held-out pass rate", "Held-out greedy", "Used tokens per answer", "Idle"]
         parts.append(table([*head, "Entropy", "KL", "Length", "Stopped by its watch"], rewarded, numeric_from=1))
     return ["## Post-training, means over seeds", *parts] if parts else []
+
+
+def _probes(report: dict[str, Any]) -> list[str]:
+    """How many seeds of each arm answer a question with which word."""
+    rows = report["probes"]["answers"]
+    arms = [arm["name"] for arm in report["study"]["arms"] if any(row["arm"] == arm["name"] for row in rows)]
+    said = {
+        (row["question"], row["arm"]): ", ".join(f"{word} {n} of {row['seeds']}" for word, n in row["words"].items())
+        for row in rows
+    }
+    questions = dict.fromkeys(row["question"] for row in rows)
+    body = [[escaped(question), *(said.get((question, arm), "–") for arm in arms)] for question in questions]
+    head = ["Question", *(escaped(arm) for arm in arms)]
+    return ["## Probes, by how many seeds", table(head, body)] if rows else []
 
 
 def _gates(report: dict[str, Any]) -> str:

@@ -6,7 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vocablab.analysis import evidence_fragments, fragments, post_training_fragments, record_fragments
+from vocablab.analysis import (
+    evidence_fragments,
+    fragments,
+    post_training_fragments,
+    probe_report_fragments,
+    record_fragments,
+)
 from vocablab.analysis.effects import SHARES
 from vocablab.analysis.markdown import markdown
 from vocablab.analysis.report_data import build_report
@@ -55,7 +61,7 @@ def render(report: dict[str, Any]) -> str:
         "decodings": evidence_fragments.decodings(report),
         "adoption": evidence_fragments.adoption(report),
         "samples": evidence_fragments.samples(report),
-        "probes": evidence_fragments.probes(report),
+        "probes": probe_report_fragments.probes(report),
         "gates": record_fragments.gates(report),
         "deviations": record_fragments.deviations(report),
         "ledger": record_fragments.ledger(report),

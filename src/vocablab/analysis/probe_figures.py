@@ -162,6 +162,20 @@ def _bars(data: dict[str, Any], colour: str) -> Figure:
     }
 
 
+def shared_range(figures: list[Figure]) -> list[float] | None:
+    """One y axis for lines or bars that stand beside each other; None for other kinds."""
+    if any(figure["kind"] not in ("lines", "bars") for figure in figures):
+        return None
+    values = [y for figure in figures for series in figure["data"]["series"] for y in series["y"]]
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    if any(figure["kind"] == "bars" for figure in figures):
+        low, high = min(0.0, low), max(0.0, high)
+    pad = 0.05 * (high - low) or 0.05
+    return [low - pad if low else 0.0, high + pad]
+
+
 def series_colour(number: int, count: int, colour: str) -> str:
     """The model's own for the first series; grey for the one it is compared with; a fixed set beyond two."""
     if number == 0:

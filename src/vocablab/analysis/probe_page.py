@@ -9,7 +9,7 @@ from typing import Any
 from vocablab.analysis import probe_fragments as fragments
 from vocablab.analysis.fragments import text
 from vocablab.analysis.page import script_json
-from vocablab.analysis.probe_figures import plotly_figure
+from vocablab.analysis.probe_figures import plotly_figure, shared_range
 from vocablab.analysis.probe_fragments import PROBES, Model
 from vocablab.base.files import write_bytes_atomically
 
@@ -17,6 +17,13 @@ PAGE = "probe.html"
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _FIGURES = {"pca": "geometry", "text-linear": "linear", "spectrum": "fourier"}
 """The probe of a figure whose name does not begin with it."""
+
+_NOTES = {
+    "linear": "A cell that says ≤ 0 may lie far below it: figures cut what is worse than a guess of the mean.",
+    "fourier": "A peak is no evidence of a period: rows that only grow with the number have one too. Only remainders (kappa) "
+    "count.",
+    "attention": "Masses of one token and of a longer text compare through what even attention would give each.",
+}
 
 
 def write_probe_page(findings: list[dict[str, Any]], directory: Path) -> Path:
@@ -77,12 +84,13 @@ def probe_of(figure: str) -> str:
 def _section(models: Sequence[Model], probe: str, title: str, figures: dict[str, Any]) -> str:
     """One probe: its figures, models beside each other, and every measure. Fills `figures` by the plots' ids."""
     drawn = [{f["name"]: f for f in model.findings["figures"] if probe_of(f["name"]) == probe} for model in models]
-    pairs, single = [], []
+    pairs: list[str] = []
+    single: list[str] = []
     for name in dict.fromkeys(name for one in drawn for name in one):
         chips = len(models) > 1
-        plots = [
-            _plot(model, one[name], figures, chips) for model, one in zip(models, drawn, strict=True) if name in one
-        ]
+        mine = [(model, one[name]) for model, one in zip(models, drawn, strict=True) if name in one]
+        span = shared_range([figure for _, figure in mine]) if len(mine) > 1 else None
+        plots = [_plot(model, figure, figures, chips, span) for model, figure in mine]
         # Only what every model has is compared, row by row.
         (pairs if chips and len(plots) == len(models) else single).append("".join(plots))
     shown = "".join(f'<div class="pair">{pair}</div>' for pair in pairs)
@@ -90,16 +98,19 @@ def _section(models: Sequence[Model], probe: str, title: str, figures: dict[str,
     absent = [m for m, one in zip(models, drawn, strict=True) if not one and not _measured(m, probe)]
     said = "".join(f'<p>{model.chip} <span class="missing">not measured</span></p>' for model in absent)
     every = fragments.every_measure(models, probe) if any(_measured(model, probe) for model in models) else ""
-    return f'<section id="{text(probe)}"><h2>{text(title)}</h2>{said}{shown}{every}</section>'
+    note = f'<p class="note">{text(_NOTES[probe])}</p>' if probe in _NOTES and shown else ""
+    return f'<section id="{text(probe)}"><h2>{text(title)}</h2>{note}{said}{shown}{every}</section>'
 
 
 def _measured(model: Model, probe: str) -> bool:
     return any(row["probe"] == probe for row in model.measures)
 
 
-def _plot(model: Model, figure: dict[str, Any], figures: dict[str, Any], chip: bool) -> str:
+def _plot(model: Model, figure: dict[str, Any], figures: dict[str, Any], chip: bool, span: list[float] | None) -> str:
     key = f"plot-{len(figures)}"
     figures[key] = plotly_figure(figure, model.colour)
+    if span:
+        figures[key]["layout"]["yaxis"]["range"] = span
     title = (f"{model.chip} " if chip else "") + text(figure["title"])
     return f'<div><p class="plot-title">{title}</p><div class="plot" data-figure="{key}"></div></div>'
 

@@ -1,4 +1,4 @@
-"""The main figures of the probes as PNG, drawn by matplotlib, for people without a browser and for the study's report."""
+"""The main figures of the probes as PNG by matplotlib, for people without a browser and for the study's report."""
 
 import io
 import math
@@ -46,7 +46,10 @@ def write_pictures(findings: dict[str, Any], directory: Path) -> list[Path]:
         The paths, the most telling picture first.
     """
     chosen = [
-        figure for head in MAIN for figure in findings["figures"] if figure["name"].startswith(head) and _drawable(figure)
+        figure
+        for head in MAIN
+        for figure in findings["figures"]
+        if figure["name"].startswith(head) and _drawable(figure)
     ]
     paths: dict[Path, None] = {}
     for figure in chosen:
@@ -130,7 +133,7 @@ def _heatmap(drawn: "Figure", ax: "Axes", data: dict[str, Any]) -> None:
         return
     for row, values in enumerate(data["values"]):
         for column, value in enumerate(values):
-            dark = image.norm(value) > 0.55
+            dark = float(image.norm(float(value))) > 0.55  # type: ignore[arg-type]
             colour = "white" if dark else _INK
             ax.text(column, row, cell_text(value, low), ha="center", va="center", fontsize=8, color=colour)
 
@@ -166,7 +169,7 @@ def _bars(ax: "Axes", data: dict[str, Any]) -> None:
 
 def _legend(ax: "Axes", data: dict[str, Any]) -> None:
     """Below the title, above the axes; matplotlib would leave out a name that begins with "_"."""
-    handles = [*ax.get_lines(), *ax.containers]
+    handles: list[Any] = [*ax.get_lines(), *ax.containers]
     if len(handles) < 2:
         return
     names = [series["name"] for series in data["series"]]

@@ -32,7 +32,7 @@ from vocablab.analysis.verdict import adjusted, decide, describe
 from vocablab.base.config import to_json
 from vocablab.base.files import read_json
 
-FORMAT = 4
+FORMAT = 5
 
 
 def build_report(study_dir: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vocablab.base.errors import RunError, UserError
 from vocablab.base.files import read_json
 from vocablab.base.records import Record, read_record
 
-STAGES = ("prepare", "pretrain", "export", "sft", "rl", "evaluate")
+STAGES = ("prepare", "pretrain", "export", "sft", "rl", "probe", "evaluate")
 """Stages of one run, in order; not every arm has all."""
 _NEEDED = ("task", "item_id", "cluster_id", "split", "metric", "score", "gold_bits", "raw_bytes")
 _BITS = ("bits_per_byte", "gold_bits_per_byte")

@@ -68,14 +68,24 @@ def probe_command(
             run_stage(out, identity, work, where, resumes=False)
         finally:
             lock.unlink()
-    if as_json:
-        files = [out / "findings.json"] if len(sources) == 1 else [out / f"{i + 1}/findings.json" for i in range(2)]
-        print(json.dumps([json.loads(file.read_text(encoding="utf-8")) for file in files]))
-        return
-    from vocablab.analysis.probe_page import summary_lines
+    places = [out] if len(sources) == 1 else [out / str(number + 1) for number in range(len(sources))]
+    _print(places, out, as_json)
 
-    for line in summary_lines(out):
-        print(line)
+
+def _print(places: list[Path], out: Path, as_json: bool) -> None:
+    """The word on each question and why, model by model; or everything as JSON."""
+    from vocablab.analysis.probe_questions import answers, read_findings, reasons
+
+    found = [read_findings(place / "findings.json") for place in places]
+    if as_json:
+        print(json.dumps(found))
+        return
+    for one in found:
+        print(one["model"])
+        for answer in answers(one["measures"]):
+            print(f"  {answer['question']} {answer['word'].upper()}")
+            for reason in reasons(answer):
+                print(f"      {reason}")
     print(f"Page: {out / 'probe.html'}")
 
 
