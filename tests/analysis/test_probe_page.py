@@ -235,7 +235,7 @@ def test_two_models_stand_side_by_side_with_differences() -> None:
     lines = [figure for figure in drawn.values() if figure["data"][0].get("mode", "").startswith("lines")]
     assert lines[0]["layout"]["yaxis"]["range"] == lines[1]["layout"]["yaxis"]["range"]
     assert lines[0]["data"][0]["line"]["color"] != lines[1]["data"][0]["line"]["color"]
-    assert "Difference" not in render([findings()])
+    assert ">Difference<" not in render([findings()])
     (scatter,) = [f for f in drawn.values() if f["data"][0].get("mode") == "markers"][:1]
     assert [button["args"][1] for button in scatter["layout"]["updatemenus"][0]["buttons"]] == [
         [True, False],

@@ -25,7 +25,7 @@ from vocablab.probe.passes import final_norm, layers
 from vocablab.probe.retrieval import retrieval
 from vocablab.probe.subject import Subject, facts_of, load_subject
 from vocablab.vocab.controls import PlainTextFacts, ShuffledMeaning, WidenedModel
-from vocablab.vocab.digits import DigitTokens
+from vocablab.vocab.digits import DigitTokens, Hybrid
 from vocablab.vocab.intervention import Intervention, NoChange
 from vocablab.vocab.interventions import FactTokens
 
@@ -40,6 +40,7 @@ WITH_TOKENS = [
     FactTokens(Squares()),
     FactTokens(Addition(1, 5)),
     FactTokens(Rhyme()),
+    Hybrid(FactTokens(), DigitTokens()),
 ]
 WITHOUT = [NoChange(), PlainTextFacts(), ShuffledMeaning(), WidenedModel(), DigitTokens()]
 

@@ -157,28 +157,25 @@ def _difference(rows: Sequence[Row | None]) -> str:
 
 def every_measure(models: Sequence[Model], probe: str) -> str:
     """All measures of one probe, models beside each other, folded."""
-    found, qs = [], []
+    found = []
     for model in models:
         rates = false_discovery_rates(model.measures)
-        mine = {(m["place"], m["target"], m["metric"]): (m, q) for m, q in zip(model.measures, rates, strict=True)
-                if m["probe"] == probe}  # fmt: skip
-        found.append({key: m for key, (m, _) in mine.items()})
-        qs.append({key: q for key, (_, q) in mine.items()})
+        mine = [row | {"q": q} for row, q in zip(model.measures, rates, strict=True) if row["probe"] == probe]
+        found.append({(row["place"], row["target"], row["metric"]): row for row in mine})
     keys = dict.fromkeys(key for one in found for key in one)
     two = len(models) == 2
     rows = []
     for key in keys:
-        cells = [_measure(*key)]
-        for mine, rates_of in zip(found, qs, strict=True):
-            row = mine.get(key)
-            if row is None:
-                cells += ["–", "", "", "", ""]
-            else:
-                p = [p_value(row["p"]), p_value(rates_of[key])] if row["p"] is not None else ["", ""]
-                cells += [decimals(row["value"]), decimals(row["control"]), *p, str(row["n"])]
-        noted = dict.fromkeys(one[key]["note"] for one in found if key in one and one[key]["note"])
-        rows.append([*cells, *([_difference([one.get(key) for one in found])] if two else []),
-                     f"<small>{text(' / '.join(noted))}</small>"])  # fmt: skip
+        same = [one.get(key) for one in found]
+        noted = dict.fromkeys(row["note"] for row in same if row is not None and row["note"])
+        rows.append(
+            [
+                _measure(*key),
+                *(cell for row in same for cell in _cells(row)),
+                *([_difference(same)] if two else []),
+                f"<small>{text(' / '.join(noted))}</small>",
+            ]
+        )
     named = [
         f"{head}{f' <small>{text(model.label)}</small>' if len(models) > 1 else ''}"
         for model in models
@@ -188,6 +185,13 @@ def every_measure(models: Sequence[Model], probe: str) -> str:
     q = "q: false discovery rate (Benjamini and Hochberg) over all measures of this probe that have a p-value."
     listing = table(head, rows, name=f"every measure of {probe}")
     return f'<details><summary>Every measure ({len(rows)})</summary><p class="note">{q}</p>{listing}</details>'
+
+
+def _cells(row: Row | None) -> list[str]:
+    if row is None:
+        return ["–", "", "", "", ""]
+    p = ["", ""] if row["p"] is None else [p_value(row["p"]), p_value(row["q"])]
+    return [decimals(row["value"]), decimals(row["control"]), *p, str(row["n"])]
 
 
 def notes(models: Sequence[Model]) -> str:

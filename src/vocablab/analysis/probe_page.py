@@ -20,8 +20,8 @@ _FIGURES = {"pca": "geometry", "text-linear": "linear", "spectrum": "fourier"}
 
 _NOTES = {
     "linear": "A cell that says ≤ 0 may lie far below it: figures cut what is worse than a guess of the mean.",
-    "fourier": "A peak is no evidence of a period: rows that only grow with the number have one too. Only remainders (kappa) "
-    "count.",
+    "fourier": "A peak is no evidence of a period: rows that only grow with the number have one too. Only "
+    "remainders (kappa) count.",
     "attention": "Masses of one token and of a longer text compare through what even attention would give each.",
 }
 

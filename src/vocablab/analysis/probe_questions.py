@@ -249,7 +249,7 @@ def _key(row: Row) -> tuple[str, ...]:
 
 def _holm(rows: Sequence[Row]) -> dict[tuple[str, ...], float]:
     """Adjusted p by measure; the family is what counts for an answer in one probe, whatever the data."""
-    found = {}
+    found: dict[tuple[str, ...], float] = {}
     for probe in dict.fromkeys(row["probe"] for row in rows):
         family = {_key(row): row["p"] for row in rows if row["probe"] == probe and row["p"] is not None}
         found.update(zip(family, holm(list(family.values())), strict=True))

@@ -8,8 +8,8 @@ from vocablab.analysis.probe_fragments import rules, word
 from vocablab.analysis.probe_questions import decimals
 
 _NOTE = (
-    "Exploratory: each model is asked by itself, and no verdict above rests on it. The words follow fixed rules, the same "
-    "for every model; each arm counts its seeds."
+    "Exploratory: each model is asked by itself, and no verdict above rests on it. The words follow fixed rules, the "
+    "same for every model; each arm counts its seeds."
 )
 
 
@@ -37,7 +37,8 @@ def _arms(report: dict[str, Any]) -> list[str]:
 
 
 def _answers(report: dict[str, Any]) -> str:
-    arms, groups = _arms(report), {}
+    arms = _arms(report)
+    groups: dict[str, dict[str, Any]] = {}
     for row in report["probes"]["answers"]:
         groups.setdefault(row["question"], {})[row["arm"]] = row
     rows = [[text(question), *(_words(found.get(arm)) for arm in arms)] for question, found in groups.items()]
@@ -54,7 +55,8 @@ def _words(row: dict[str, Any] | None) -> str:
 
 
 def _measures(report: dict[str, Any]) -> str:
-    arms, groups = _arms(report), {}
+    arms = _arms(report)
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in report["probes"]["measures"]:
         key = tuple(row[name] for name in ("probe", "place", "target", "metric"))
         groups.setdefault(key, {})[row["arm"]] = row

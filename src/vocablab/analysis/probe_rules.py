@@ -35,8 +35,8 @@ DECLARED = (
     ),
     (
         "Remainders",
-        "only kappa counts, of the answer’s remainder with operands held out; with tokens held out at random, rows that "
-        "hold operands tell the remainder too, so that alone is “not clear”. A spectrum is shown and never counts.",
+        "only kappa counts, of the answer’s remainder with operands held out; with tokens held out at random, rows "
+        "that hold operands tell the remainder too, so that alone is “not clear”. A spectrum never counts.",
     ),
     (
         "Training",

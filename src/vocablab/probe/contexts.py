@@ -14,12 +14,11 @@ import torch
 from vocablab.corpus.synthetic import family_of
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family, Multiplication
-from vocablab.probe.subject import Subject
+from vocablab.probe.subject import Subject, fact_rule
 from vocablab.tasks.arithmetic import EVALUATION_PHRASING, TRAINED_PHRASINGS
 from vocablab.tasks.task import chat_prompt, evenly
 from vocablab.vocab.codec import Codec
-from vocablab.vocab.digits import Chunked, DigitTokens
-from vocablab.vocab.fact_tokens import FactTokens
+from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
 from vocablab.vocab.forms import answer_text, canonical_text, question_text
 from vocablab.vocab.intervention import NoChange
 
@@ -144,8 +143,8 @@ def begun(family: Family, fact: Fact) -> str:
 
 def mode_of(subject: Subject) -> str:
     """How the arm's tokens stand for facts (`FactTokens.mode`); empty without fact tokens."""
-    rule = subject.codec.intervention
-    return rule.mode if isinstance(rule, FactTokens) else ""
+    rule = fact_rule(subject.codec.intervention)
+    return "" if rule is None else rule.mode
 
 
 def placed_facts(
@@ -201,13 +200,19 @@ def row_of(subject: Subject, which: str, ids: Sequence[int]) -> torch.Tensor:
 
 def _always(codec: Codec) -> Codec:
     """The codec that takes every site: a dose below 1 would leave some texts without their token."""
-    rule = codec.intervention
-    return replace(codec, intervention=replace(rule, dose=1.0)) if isinstance(rule, FactTokens) else codec
+    rule, facts = codec.intervention, fact_rule(codec.intervention)
+    if facts is None:
+        return codec
+    every = replace(facts, dose=1.0)
+    return replace(codec, intervention=replace(rule, first=every) if isinstance(rule, Hybrid) else every)
 
 
 def _spelling(codec: Codec) -> Codec:
     """The codec of matched text: no fact tokens, but an arm's own digits stay, since it knows no others."""
-    return codec if isinstance(codec.intervention, DigitTokens | Chunked) else replace(codec, intervention=NoChange())
+    rule = codec.intervention
+    if isinstance(rule, DigitTokens | Chunked):
+        return codec
+    return replace(codec, intervention=rule.second if isinstance(rule, Hybrid) else NoChange())
 
 
 def _positions(mask: np.ndarray) -> list[int]:

@@ -10,7 +10,9 @@ import torch
 from vocablab.base.errors import UserError
 from vocablab.facts.fact import Fact
 from vocablab.vocab.codec import Codec, load_codec
+from vocablab.vocab.digits import Hybrid
 from vocablab.vocab.fact_tokens import FactTokens
+from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.meaning import TokenMeaning, token_meanings
 
 
@@ -55,10 +57,17 @@ class Subject:
         return self.model.get_input_embeddings().weight is self.model.get_output_embeddings().weight
 
 
+def fact_rule(rule: Intervention) -> FactTokens | None:
+    """The rule that gives an arm its fact tokens: the intervention itself, or the first one of a hybrid."""
+    if isinstance(rule, Hybrid):
+        return fact_rule(rule.first)
+    return rule if isinstance(rule, FactTokens) else None
+
+
 def facts_of(codec: Codec) -> tuple[Fact | None, ...]:
     """The fact of each added token, in the order of the ids; None where a token states none."""
-    rule = codec.intervention
-    if not isinstance(rule, FactTokens):
+    rule = fact_rule(codec.intervention)
+    if rule is None:
         return (None,) * len(codec.vocabulary.added)
     names = {rule.family.token_name(fact): fact for fact in rule.family.facts(ordered=True)}
     names |= {rule.family.question_name(fact): fact for fact in rule.family.facts(ordered=True)}

@@ -17,6 +17,7 @@ from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.posttrain.sft import SupervisedFineTuning
 from vocablab.pretrain.config import Pretraining
+from vocablab.probe.config import Probing
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.training.budget import SourceBytes
 from vocablab.training.optimizer import AdamW
@@ -44,6 +45,7 @@ def study() -> Study:
             text_modes=("native", "plain", "outside"),
             forced_prefix=True,
         ),
+        probe=Probing(permutations=200, layer_permutations=40),
     )
     control = Arm("control", recipe, NoChange(), "plain text, no tokens")
     facts = FactTokens()
