@@ -182,6 +182,9 @@ def test_training_and_what_tokens_do_for_answers() -> None:
     audit = measure("audit", "rows", "tokens", "share indistinguishable from never-seen", 0.0)
     start = measure("geometry", "rows", "initial rows", "CKA", 0.3, p=0.001)
     assert word([audit, start], "trained?") == "yes"
+    # Its p asks another question, so it is no member of the family of tests.
+    (answer,) = [one for one in answers([audit, start]) if "trained?" in one["question"]]
+    assert [row["adjusted"] for part in answer["parts"] for row in part["rows"]] == [None, None]
     assert word([audit | {"value": 0.9}, start | {"value": 0.99}], "trained?") == "no"
     assert word([audit | {"value": 0.1}], "trained?") == "in part"
     free, banned = (

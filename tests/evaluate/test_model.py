@@ -94,7 +94,7 @@ def test_a_foreign_model_reads_text_as_its_tokenizer_does(make: Any, kind: type,
 
 def test_a_model_that_computes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = gpt2(tmp_path)
-    original = module._own_network
+    original = module.own_network
 
     def wrong(theirs: Any) -> Any:
         network = original(theirs)
@@ -105,7 +105,7 @@ def test_a_model_that_computes_otherwise_is_refused(tmp_path: Path, monkeypatch:
             weight.copy_(weight.t().clone())  # type: ignore[union-attr, operator]
         return network
 
-    monkeypatch.setattr(module, "_own_network", wrong)
+    monkeypatch.setattr(module, "own_network", wrong)
     with pytest.raises(RunError, match="logits differ by"):
         load(directory, "cpu")
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vocablab.base.errors import UserError
-from vocablab.posttrain.rewards import Judge, repetition, stated_facts
+from vocablab.model.decoding import repetition
+from vocablab.posttrain.rewards import Judge, stated_facts
 from vocablab.posttrain.rl import TokenBonus
 from vocablab.tasks.one_step import OneStep
 from vocablab.tasks.task import Item, chat_prompt

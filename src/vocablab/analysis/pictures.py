@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vocablab.analysis.probe_pictures import MAIN
-from vocablab.analysis.probe_questions import DECIDES, FINDINGS, HINTS, answers, read_findings
-from vocablab.analysis.probe_rules import WORDS, YES
+from vocablab.analysis.probe_questions import FINDINGS, QUESTIONS, answers, read_findings
+from vocablab.analysis.probe_rules import ABSENT, WORDS, YES
 from vocablab.analysis.scores import StudyFiles
 
 Row = dict[str, Any]
@@ -79,6 +79,7 @@ def _measures(runs: list[Row]) -> list[Row]:
     found = []
     for rows in groups.values():
         values = [row["value"] for row in rows]
+        words = [row["word"] for row in rows if row["word"] not in (None, ABSENT)]
         controls = [row["control"] for row in rows if row["control"] is not None]
         found.append(
             {name: rows[0][name] for name in ("arm", *_SAME)}
@@ -88,10 +89,11 @@ def _measures(runs: list[Row]) -> list[Row]:
                 "most": max(values),
                 "control": sum(controls) / len(controls) if len(controls) == len(rows) else None,
                 "n_seeds": len(rows),
-                "yes": sum(row["word"] == YES for row in rows) if rows[0]["role"] in (DECIDES, HINTS) else None,
+                "yes": words.count(YES) if words else None,
             }
         )
-    return found
+    order = [question.text for question in QUESTIONS]
+    return sorted(found, key=lambda row: order.index(row["question"]))
 
 
 def _pictures(study: StudyFiles) -> tuple[list[Row], list[Row]]:

@@ -5,9 +5,10 @@ import re
 import textwrap
 from typing import Any
 
-from vocablab.analysis.fragments import COLOURS
+from vocablab.analysis.fragments import COLOURS, CONTROL_COLOUR
 
-_GREY = "#8a93a0"
+_GREY, _LIGHT = "#8a93a0", "#c3cad4"
+"""Of the second of two series, the latter beside the grey of a control arm."""
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _TEXT_CELLS = 150
 """A heatmap with more cells than this has no room for their numbers."""
@@ -148,9 +149,10 @@ def _lines(data: dict[str, Any], colour: str) -> Figure:
 
 def _bars(data: dict[str, Any], colour: str) -> Figure:
     count = len(data["series"])
+    named = wrapped if len({x for series in data["series"] for x in series["x"]}) <= 8 else _text
     traces = [
         {
-            "type": "bar", "x": [_text(x) for x in series["x"]], "y": series["y"], "name": _text(series["name"]),
+            "type": "bar", "x": [named(x) for x in series["x"]], "y": series["y"], "name": _text(series["name"]),
             "marker": {"color": series_colour(number, count, colour)}, "showlegend": count > 1,
             "hovertemplate": f"%{{x}}, {_text(series['name'])}: %{{y:.3f}}<extra></extra>",
         }
@@ -181,7 +183,9 @@ def series_colour(number: int, count: int, colour: str) -> str:
     if number == 0:
         return colour
     others = [one for one in COLOURS if one.lower() != colour.lower()]
-    return _GREY if count == 2 else others[(number - 1) % len(others)]
+    if count == 2:
+        return _LIGHT if colour == CONTROL_COLOUR else _GREY
+    return others[(number - 1) % len(others)]
 
 
 def slug(name: str) -> str:

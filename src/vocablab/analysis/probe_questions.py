@@ -214,7 +214,7 @@ def answers(measures: Sequence[Row]) -> list[dict[str, Any]]:
         for row in every
         if _fits(pick, row)
     ]
-    adjusted = _holm([row for _, _, pick, row in picked if pick.role in (DECIDES, HINTS)])
+    adjusted = _holm([row for _, _, pick, row in picked if pick.rule in rules.TESTS and pick.role in (DECIDES, HINTS)])
     judged: dict[tuple[int, int], list[Row]] = {}
     for q, p, pick, row in picked:
         low, high = rules.interval_of(row["note"]) or (None, None)

@@ -172,6 +172,10 @@ def helped(row: Row, every: Sequence[Row]) -> str:
     return YES if row["low"] is not None and without and row["low"] > without[1] else UNCLEAR
 
 
+TESTS = (tested, tested_above_zero, composed)
+"""The rules that look at a p-value; no other measure belongs to a family of tests."""
+
+
 def all_of(words: Sequence[str]) -> str:
     """The word of several questions asked one by one; what was not measured is left out."""
     known = [word for word in words if word != ABSENT]

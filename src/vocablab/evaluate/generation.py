@@ -7,10 +7,7 @@ import numpy as np
 
 from vocablab.base.errors import UserError
 from vocablab.evaluate.model import Loaded
-from vocablab.model.decoding import SLOTS, Decoder, Request
-
-RUN = 4
-"""Tokens of a run that counts as repeated when it occurs again."""
+from vocablab.model.decoding import SLOTS, Decoder, Request, repetition
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,7 @@ class Generation:
     @property
     def repetition(self) -> float:
         """Share of its runs of four tokens that occurred in it before (Welleck et al. 2019, seq-rep-4); 0 if short."""
-        runs = [tuple(self.ids[i : i + RUN]) for i in range(len(self.ids) - RUN + 1)]
-        return 1 - len(set(runs)) / len(runs) if runs else 0.0
+        return repetition(self.ids)
 
 
 def generate(

@@ -47,9 +47,7 @@ class Loaded:
     @cached_property
     def nameless(self) -> list[int]:
         """Ids that have a row and no token: never emitted."""
-        vocabulary = self.codec.vocabulary
-        known = set(vocabulary.base.get_vocab(with_added_tokens=True).values()) | set(vocabulary.added_ids.values())
-        return [i for i in range(self.reader.vocabulary) if i not in known]
+        return self.codec.nameless(self.reader.vocabulary)
 
     @property
     def plain(self) -> "Loaded":

@@ -10,7 +10,7 @@ from typing import Any
 
 from vocablab.base.config import fingerprint
 from vocablab.base.errors import UserError
-from vocablab.base.files import partial_directory, publish_directory
+from vocablab.base.files import exclusive, partial_directory, publish_directory
 from vocablab.base.records import (
     Record,
     damaged_file,
@@ -106,3 +106,24 @@ def share(source: Path, directory: Path, said: str) -> None:
     counts = record.counts | {"same_as": record.counts.get("same_as", said)}
     replace(record, wall_seconds=0.0, counts=counts).write(partial)
     publish_directory(partial, directory)
+
+
+def publish_once(
+    out: Path, identity: dict[str, Any], work: Callable[[Path], dict[str, Any]], device: str, *, resumes: bool
+) -> dict[str, Any]:
+    """`run_stage` for a directory that a user named, one process at a time; returns the counts of its record.
+
+    Raises:
+        UserError: if `out` is no name of a directory, or another process is at it.
+    """
+    if not out.name:
+        raise UserError(f"--out {out}: give it a directory of its own.")
+    lock = out.parent / f".{out.name}.lock"
+    with exclusive(lock):
+        try:
+            run_stage(out, identity, work, device, resumes=resumes)
+        finally:
+            lock.unlink()
+    record = read_record(out)
+    assert record is not None
+    return record.counts

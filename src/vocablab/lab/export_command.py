@@ -49,10 +49,8 @@ def _export(path: Path, out: Path, checkpoint: Path | None, intervention: str | 
     from dataclasses import asdict
 
     from vocablab.base.config import to_json
-    from vocablab.base.files import exclusive
-    from vocablab.base.records import read_record
     from vocablab.export.hugging_face import export
-    from vocablab.lab.artifacts import FORMATS, run_stage
+    from vocablab.lab.artifacts import FORMATS, publish_once
     from vocablab.lab.trained import read_trained
 
     found, step0 = read_trained(path, checkpoint), None
@@ -75,15 +73,7 @@ def _export(path: Path, out: Path, checkpoint: Path | None, intervention: str | 
         counts = export(found.network, found.codec, directory, found.forms, found.record)
         return {"parameters": parameters, **counts} | ({} if step0 is None else {"step0": asdict(step0)})
 
-    lock = out.parent / f".{out.name}.lock"
-    with exclusive(lock):
-        try:
-            run_stage(out, identity, work, "cpu", resumes=False)
-        finally:
-            lock.unlink()
-    record = read_record(out)
-    assert record is not None
-    return record.counts
+    return publish_once(out, identity, work, "cpu", resumes=False)
 
 
 def _with_tokens(found: Any, intervention: str, new_rows: str) -> tuple[Any, Any]:

@@ -150,28 +150,16 @@ def _stage(
     name: str, out: Path, source: Any, identity: dict[str, Any], work: Callable[[Path], dict[str, Any]], device: str
 ) -> dict[str, Any]:
     """Do it, or find it done; returns the counts of the record."""
-    from vocablab.base.files import exclusive
-    from vocablab.base.records import read_record
-    from vocablab.lab.artifacts import FORMATS, run_stage
+    from vocablab.lab.artifacts import FORMATS, publish_once
     from vocablab.vocab.codec import INTERVENTION_FILE
 
-    if not out.name:
-        raise UserError(f"--out {out}: give the model a directory of its own.")
     if source.trained or not (source.directory / INTERVENTION_FILE).exists():
         raise UserError(
             f"{source.directory} is no model that vocablab exported (it has no {INTERVENTION_FILE}): vocablab import "
             "and vocablab export make one of a checkpoint, vocablab export one of a run."
         )
     whole = {"stage": name, "format": FORMATS[name], "model": source.identity(), **identity}
-    lock = out.parent / f".{out.name}.lock"
-    with exclusive(lock):
-        try:
-            run_stage(out, whole, work, device, resumes=True)
-        finally:
-            lock.unlink()
-    record = read_record(out)
-    assert record is not None
-    return record.counts
+    return publish_once(out, whole, work, device, resumes=True)
 
 
 def _said() -> Any:

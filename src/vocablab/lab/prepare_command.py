@@ -15,7 +15,7 @@ from rich.table import Table
 from vocablab.base.config import fingerprint, to_json
 from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
-from vocablab.base.files import exclusive, read_json, write_json_atomically
+from vocablab.base.files import read_json, write_json_atomically
 from vocablab.base.records import first_difference, read_record
 from vocablab.corpus.build import DOSE_GATE, Arm, build, inputs_of
 from vocablab.corpus.corpus import Corpus
@@ -25,7 +25,7 @@ from vocablab.corpus.mixtures import declared_corpus
 from vocablab.corpus.synthetic import TargetDose, family_of
 from vocablab.corpus.workers import Engine, InProcess, LocalWorkers
 from vocablab.lab.amounts import amount
-from vocablab.lab.artifacts import FORMATS, run_stage
+from vocablab.lab.artifacts import FORMATS, publish_once
 from vocablab.lab.evaluation_texts import (
     held_out_keys,
     held_out_tokens,
@@ -102,25 +102,18 @@ def prepare_command(
         corpus = replace(corpus, dose=_dose(target_dose, list(rules.values()), held_out))
     identity = _identity(corpus, codecs, seed, directory, texts)
     began = time.monotonic()
-    lock = out.parent / f".{out.name}.lock"
-    with exclusive(lock):
-        before = read_record(out)
-        try:
-            run_stage(
-                out, identity, lambda partial: _work(
-                    partial, corpus, codecs, identity, directory, seed, texts, engine, address, jobs, quiet=as_json
-                ), "cpu", resumes=True,
-            )  # fmt: skip
-        finally:
-            lock.unlink()
-    record = read_record(out)
-    assert record is not None
+    before = read_record(out)
+    counts = publish_once(
+        out, identity, lambda partial: _work(
+            partial, corpus, codecs, identity, directory, seed, texts, engine, address, jobs, quiet=as_json
+        ), "cpu", resumes=True,
+    )  # fmt: skip
     if as_json:
-        print(json.dumps({"out": str(out), "seconds": time.monotonic() - began, **record.counts}))
+        print(json.dumps({"out": str(out), "seconds": time.monotonic() - began, **counts}))
         return
     if before is not None:
         print("Nothing to do: a valid record covers this corpus.")
-    _print(record.counts, out)
+    _print(counts, out)
 
 
 def _work(

@@ -92,11 +92,10 @@ def _run(
 ) -> dict[str, Any]:
     """Train, or find it done; every rank comes here."""
     from vocablab.base.config import to_json
-    from vocablab.base.files import exclusive, partial_directory, write_json_atomically
-    from vocablab.base.records import read_record
+    from vocablab.base.files import partial_directory, write_json_atomically
     from vocablab.corpus.lost_form import FORMS_FILE, FormCode
     from vocablab.corpus.shards import read_split
-    from vocablab.lab.artifacts import FORMATS, is_done, run_stage
+    from vocablab.lab.artifacts import FORMATS, is_done, publish_once
     from vocablab.lab.evaluation_hook import evaluation_hook
     from vocablab.lab.trained import MODEL_FILE
     from vocablab.pretrain.loop import pretrain
@@ -140,15 +139,7 @@ def _run(
 
     if not place.leads:
         return {} if is_done(out, identity) else work(partial_directory(out, keep=True))
-    lock = out.parent / f".{out.name}.lock"
-    with exclusive(lock):
-        try:
-            run_stage(out, identity, work, place.device, resumes=True)
-        finally:
-            lock.unlink()
-    record = read_record(out)
-    assert record is not None
-    return record.counts
+    return publish_once(out, identity, work, place.device, resumes=True)
 
 
 def _hash_of_index(train: Any) -> str:

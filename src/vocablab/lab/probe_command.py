@@ -32,8 +32,7 @@ def probe_command(
     """Probe a model: geometry of its rows, linear probes, attention, causes, layers, retrieval, exposures."""
     from vocablab.base.config import to_json
     from vocablab.base.data import data_directory
-    from vocablab.base.files import exclusive
-    from vocablab.lab.artifacts import FORMATS, run_stage
+    from vocablab.lab.artifacts import FORMATS, publish_once
     from vocablab.lab.devices import chosen_device
     from vocablab.lab.models import model_source
     from vocablab.lab.probes import probe_models
@@ -42,8 +41,6 @@ def probe_command(
     where, directory = chosen_device(device), data_directory(data)
     layers = min(permutations, Probing().layer_permutations)
     config = Probing(permutations, layers, least_exposures, seed)
-    if not out.name:
-        raise UserError(f"--out {out}: give the findings a directory of their own.")
     names = [model] + ([against] if against is not None else [])
     sources = [model_source(name, "main", directory) for name in names]
     for source in sources:
@@ -62,12 +59,7 @@ def probe_command(
         found = probe_models(subjects, config, partial, _said)
         return {"models": [{"model": one["model"], "measures": len(one["measures"])} for one in found]}
 
-    lock = out.parent / f".{out.name}.lock"
-    with exclusive(lock):
-        try:
-            run_stage(out, identity, work, where, resumes=False)
-        finally:
-            lock.unlink()
+    publish_once(out, identity, work, where, resumes=False)
     places = [out] if len(sources) == 1 else [out / str(number + 1) for number in range(len(sources))]
     _print(places, out, as_json)
 

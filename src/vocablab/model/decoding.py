@@ -71,6 +71,16 @@ class Answer:
     """Whether it stopped by itself."""
 
 
+REPEATED_RUN = 4
+"""Tokens of a run that counts as repeated when it occurs again."""
+
+
+def repetition(ids: Sequence[int]) -> float:
+    """Share of runs of four tokens that occurred before (Welleck et al. 2019, seq-rep-4); 0 for a shorter answer."""
+    runs = [tuple(ids[i : i + REPEATED_RUN]) for i in range(len(ids) - REPEATED_RUN + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
 class _Row:
     """One request under way."""
 

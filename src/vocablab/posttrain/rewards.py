@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vocablab.corpus.synthetic import family_of
+from vocablab.model.decoding import repetition
 from vocablab.posttrain.rl import TokenBonus
 from vocablab.tasks.answers import normalise, numbers
 from vocablab.tasks.task import Item, Task
@@ -17,8 +18,6 @@ from vocablab.vocab.codec import Codec
 from vocablab.vocab.meaning import token_meanings
 
 _RESULT = re.compile(r"=\s*\$?([0-9][0-9,]*(?:\.[0-9]+)?)")
-RUN = 4
-"""Tokens of a run that counts as repeated when it occurs again."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +125,3 @@ def stated_facts(codec: Codec) -> dict[str, Stated]:
 def _results(text: str) -> list[str]:
     """What stands behind an equals sign: results of steps in plain text."""
     return [normalise(found) for found in _RESULT.findall(text)]
-
-
-def repetition(ids: Sequence[int]) -> float:
-    """Share of runs of four tokens that occurred before (Welleck et al. 2019, seq-rep-4); 0 if shorter."""
-    runs = [tuple(ids[i : i + RUN]) for i in range(len(ids) - RUN + 1)]
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0

@@ -53,7 +53,7 @@ class Rollouts:
         """Draw from `model`, whatever its weights are at the time."""
         self._config, self._codec, self._seed = config, codec, seed
         self._follower = Follower(model)
-        self._nameless = nameless(codec, int(model.get_output_embeddings().weight.shape[0]))
+        self._nameless = codec.nameless(int(model.get_output_embeddings().weight.shape[0]))
 
     def draw(
         self, problems: Sequence[Problem], purpose: str, step: int, *, temperature: float, contrast: bool = False
@@ -93,13 +93,6 @@ class Rollouts:
 
     def _with_end(self, answer: Answer) -> list[int]:
         return [*answer.ids, self._codec.vocabulary.eos_id] if answer.ended else answer.ids
-
-
-def nameless(codec: Codec, rows: int) -> list[int]:
-    """Ids that have a row and no token: never emitted."""
-    known = set(codec.vocabulary.base.get_vocab(with_added_tokens=True).values())
-    known |= set(codec.vocabulary.added_ids.values())
-    return [i for i in range(rows) if i not in known]
 
 
 def require_room(problems: Sequence[Problem], config: GRPO, context: int) -> None:

@@ -112,6 +112,12 @@ class Codec:
                 out.append(self.vocabulary.token_bytes(index))
         return _to_text(b"".join(out))
 
+    def nameless(self, rows: int) -> list[int]:
+        """Ids below `rows` that have no token: never emitted."""
+        known = set(self.vocabulary.base.get_vocab(with_added_tokens=True).values())
+        known |= set(self.vocabulary.added_ids.values())
+        return [i for i in range(rows) if i not in known]
+
     def restore(self, text: str, spans: list[Span]) -> str:
         """Rebuild the raw text from the changed stream (as text) and its spans: proves a replacement reversible.
 
