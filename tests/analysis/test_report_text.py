@@ -43,7 +43,7 @@ def test_the_short_form_says_what_a_pull_request_needs(make_study: MakeStudy) ->
     text = markdown(report)
     heads = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert heads == [
-        "Verdicts", "Primary claims", "Treatment against placebos, on the claimed measures",
+        "Verdicts", "Primary claims", "Treatment against the other arms, on the claimed measures",
         "Post-training, means over seeds", "Gates", "Compute ledger", "Deviations and exclusions", "How to rebuild",
     ]  # fmt: skip
     assert escaped(report["verdicts"][0]["sentence"]) in text

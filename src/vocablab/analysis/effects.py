@@ -169,10 +169,10 @@ def against_control(pairs: Pairs) -> list[dict[str, Any]]:
 
 
 def placebo_contrasts(pairs: Pairs) -> list[dict[str, Any]]:
-    """Treatment minus each placebo arm on each measure: what the content of the tokens adds to everything else.
+    """Treatment minus each arm beside the control on each measure; of a placebo it is what content adds.
 
-    A placebo is every arm that is neither control nor treatment: sham tokens, the facts in plain text, a pause
-    token, a widened model.
+    Placebos are sham tokens, the facts in plain text, a pause token, a widened model; an arm may also be another
+    treatment.
     """
     study = pairs.study
     rows = [

@@ -185,7 +185,7 @@ def _variance_bar(components: list[dict[str, Any]]) -> str:
 
 
 def effects(report: dict[str, Any]) -> str:
-    """The precision and the seeds of each primary claim, and every arm against control and against placebos."""
+    """The precision and the seeds of each primary claim, and every arm against control and against the treatment."""
     judged = [verdict for verdict in report["verdicts"] if verdict["estimate"]]
     precision = "".join(_precision_table(verdict) for verdict in judged)
     seeds = "".join(_seed_table(verdict) for verdict in judged)
@@ -202,9 +202,9 @@ def effects(report: dict[str, Any]) -> str:
 
 
 def placebos(report: dict[str, Any]) -> str:
-    """Treatment minus each placebo arm: the claimed measures, and the others on demand."""
+    """Treatment minus each arm beside the control: the claimed measures, and the others on demand."""
     if not report["placebos"]:
-        return '<p class="empty">This study has no placebo arm with scores that pair with the treatment.</p>'
+        return '<p class="empty">This study has no other arm with scores that pair with the treatment.</p>'
     claimed = [row for row in report["placebos"] if row["claimed"]]
     others = [row for row in report["placebos"] if not row["claimed"]]
     found = _contrasts(report, claimed, "Treatment minus", "against") if claimed else ""

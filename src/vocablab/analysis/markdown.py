@@ -46,7 +46,7 @@ def markdown(report: dict[str, Any]) -> str:
         _verdicts(report),
         "## Primary claims",
         _claims(report),
-        "## Treatment against placebos, on the claimed measures",
+        "## Treatment against the other arms, on the claimed measures",
         _placebos(report),
         *_post_training(report),
         *_probes(report),
@@ -127,7 +127,7 @@ def _placebos(report: dict[str, Any]) -> str:
             p = p_value(row["p_value"]).replace("<", r"\<")
             rows.append([escaped(row["target"]), escaped(metric), escaped(row["against"]), effect, ends, p])
     head = ["Measure", "Metric", "Treatment against", "Improvement", "95 % interval", "p"]
-    return table(head, rows, numeric_from=3) if rows else "No placebo arm pairs with the treatment."
+    return table(head, rows, numeric_from=3) if rows else "No other arm pairs with the treatment."
 
 
 def _post_training(report: dict[str, Any]) -> list[str]:
