@@ -9,22 +9,24 @@ from typing import Any
 import pytest
 
 from vocablab.base.config import from_json, to_json
-from vocablab.base.errors import UserError
+from vocablab.base.errors import RunError, UserError
 from vocablab.base.files import read_json
 from vocablab.base.records import read_record
 from vocablab.lab import cli
 from vocablab.lab.artifacts import is_done
 from vocablab.lab.catalog import choose
 from vocablab.lab.plan import designed
-from vocablab.lab.post_training import changes_gate, unseen_gates
+from vocablab.lab.post_training import Unseen, changes_gate, require_most_kept
 from vocablab.lab.run_context import Place, RunContext
 from vocablab.lab.run_study import run_study, selected_jobs
 from vocablab.lab.stages import adopted, identities, makers, run_stages, stages_of
 from vocablab.lab.study import Study
 from vocablab.tasks.arithmetic import Arithmetic
+from vocablab.tasks.gsm8k import GSM8K
 from vocablab.tasks.one_step import OneStep
 
 STUDIES = ("sft-injected", "sft-drills", "sft-two-stage", "grpo-bonus", "rl-contrastive")
+DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 SOURCE = str(Path(__file__).with_name("tiny_rl_study.py"))
 
 
@@ -123,20 +125,37 @@ def test_stages_and_makers() -> None:
 
 def test_planted_leaks_into_post_training_are_seen() -> None:
     tasks = (Arithmetic(), OneStep())
+    unseen = Unseen.of(tasks, None)
     fine = [(e.prompt, e.target) for task in tasks for e in task.examples(None)]
     fine += [(i.prompt, i.gold) for i in OneStep().problems(None)]
-    assert all(gate["passed"] for gate in unseen_gates(tasks, fine, None))
+    assert all(gate["passed"] for gate in unseen.gates(fine))
+    assert not any(unseen.told(*one) for one in fine)
     transfer = next(item for item in OneStep().items(None) if item.split == "transfer")
-    asked, stated = unseen_gates(tasks, [*fine, (transfer.prompt, " I do not know.")], None)
-    assert not asked["passed"]
-    assert stated["passed"]
-    asked, stated = unseen_gates(tasks, [*fine, ("User: Tell me.\nAssistant:", transfer.gold)], None)
-    assert asked["passed"]
-    assert not stated["passed"]
-    # Also turned round, as a quotient.
     fact = next(f for f in Arithmetic().transfer_facts() if len(set(f.operands)) == 2 and 1 not in f.operands)
-    quotient = ("Q:", f" {fact.answer} / {fact.operands[0]} = {fact.operands[1]}.")
-    assert not unseen_gates(tasks, [*fine, quotient], None)[1]["passed"]
+    for planted, found in (
+        ((transfer.prompt, " I do not know."), (False, True)),
+        (("User: Tell me.\nAssistant:", transfer.gold), (True, False)),
+        # Also turned round, as a quotient.
+        (("Q:", f" {fact.answer} / {fact.operands[0]} = {fact.operands[1]}."), (True, False)),
+    ):
+        assert unseen.told(*planted)
+        assert tuple(gate["passed"] for gate in unseen.gates([*fine, planted])) == found
+
+
+def test_little_that_is_left_is_refused() -> None:
+    require_most_kept(5, 10, "examples")
+    with pytest.raises(RunError, match=r"6 of 10 examples state facts"):
+        require_most_kept(4, 10, "examples")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data beside the checkout")
+def test_worked_answers_that_state_unseen_facts_are_left_out() -> None:
+    unseen = Unseen.of((Arithmetic(),), DATA)
+    examples = GSM8K(train_limit=300).examples(DATA)
+    told = [e for e in examples if unseen.told(e.prompt, e.target)]
+    assert 0 < len(told) < len(examples) / 2
+    kept = [(e.prompt, e.target) for e in examples if e not in told]
+    assert all(gate["passed"] for gate in unseen.gates(kept))
 
 
 def test_texts_change_as_the_arm_says() -> None:

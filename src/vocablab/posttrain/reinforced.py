@@ -27,7 +27,7 @@ from vocablab.posttrain.held_out import HELD_OUT, HeldOut, Readings, pass_rates
 from vocablab.posttrain.rewards import Judge
 from vocablab.posttrain.rl import GRPO, Curriculum
 from vocablab.posttrain.rollouts import Problem, Rollouts, problem, require_room
-from vocablab.tasks.task import evenly
+from vocablab.tasks.task import Item, evenly
 from vocablab.training.optimizer import moments, require_float32
 from vocablab.vocab.codec import load_codec
 
@@ -45,6 +45,7 @@ def reinforce(
     device: str,
     directory: Path,
     progress: Callable[[float, float, str], None],
+    attempted: Sequence[Item] | None = None,
 ) -> dict[str, Any]:
     """Train the checkpoint in `model_directory` by reward, and write the result into `directory` in the same form.
 
@@ -56,6 +57,7 @@ def reinforce(
         device: where it trains.
         directory: where the model goes; what an interrupted call left there is used.
         progress: called with steps done, all steps, and a reading.
+        attempted: the task's problems that may be trained on; None for all of them.
 
     Returns:
         Counts for the record: readings at start and end, why it was stopped if it was, the gate of rule 11.
@@ -64,7 +66,7 @@ def reinforce(
         UserError: if sizes do not divide, the task has no problems, or none is worth an attempt.
     """
     config.answers_at_once  # noqa: B018  (raises before anything is loaded)
-    items = config.task.problems(data)
+    items = list(config.task.problems(data) if attempted is None else attempted)
     if not items:
         raise UserError(f"rl.task: {config.task.name} has no training problems; one_step, drills and gsm8k have.")
     known = {item.prompt for item in items}
