@@ -87,3 +87,15 @@ def test_a_small_dose_is_named() -> None:
     updates = np.full(45, 12)
     (fewest,) = [m.value for m in audit(planted, updates=updates).measures if m.target == "updates"]
     assert fewest == 12
+
+
+def test_never_seen_rows_that_were_pushed_farther_than_trained_ones_moved() -> None:
+    """As in a tied table: the softmax pushes what never comes ten times as far as training moves what does."""
+    planted = trained(common=True, know_start=True)
+    vocabulary = planted.codec.vocabulary
+    unseen = [*range(vocabulary.size, vocabulary.padded_size), *(planted.ids[i] for i in NEVER)]
+    with torch.no_grad():
+        planted.model.get_input_embeddings().weight[unseen] += torch.tensor(noise(11)[0] * 10, dtype=torch.float32)
+    flags = audit_rows(planted, "input").untrained
+    assert flags is not None
+    assert tuple(np.flatnonzero(flags)) == NEVER

@@ -77,7 +77,7 @@ QUESTIONS = (
         (
             Part(
                 "its size",
-                (Pick("linear", _ROWS, r"(?!.*operand).*", "held-out R2", rule=rules.tested_above_zero),),
+                (Pick("linear", _ROWS, r"(?!.*operand|frequency).*", "held-out R2", rule=rules.tested_above_zero),),
                 any_of,
             ),
             Part("its last digit", (Pick("linear", _ROWS, "last digit", "held-out accuracy"),), any_of),

@@ -3,8 +3,9 @@
 Rows that training never showed are the measure: the padding ids, which have no token, and ids that the caller knows to
 be unused. A token is called *indistinguishable* from them
 
-- by how far it moved, if the initial rows are known: no farther than they did. They do move: the softmax pushes rows of
-  tokens that never come in a common direction, and weight decay shrinks them;
+- by how it moved, if the initial rows are known: as they did. They do move, often farther than trained rows: the
+  softmax pushes rows of tokens that never come in a common direction. So their mean movement is taken away, and what
+  is left of a token's is no more than what is left of theirs;
 - otherwise by its cosine distance to their mean, Land and Bartolo's indicator: no larger than their own. It works only
   if they have a common direction, as output rows and tied rows have; where they have none a note says so.
 
@@ -39,9 +40,11 @@ class RowAudit:
     unseen_distance: np.ndarray | None
     """The same of the never-seen rows, each to the mean of the *others*, (U,); None if there are fewer than two."""
     moved: np.ndarray | None
-    """Distance from the initial row, (N,); None if that is unknown."""
+    """Distance from the initial row, the mean movement of the never-seen rows taken away, (N,); None if the initial
+    rows are unknown."""
     unseen_moved: np.ndarray | None
-    """The same of the never-seen rows, (U,)."""
+    """The same of the never-seen rows, each without the mean movement of the *others*, (U,); None if there are fewer
+    than two."""
 
     @property
     def common(self) -> bool:
@@ -74,8 +77,10 @@ def audit_rows(subject: Subject, which: str, unused: Sequence[int] = ()) -> RowA
         unseen_distance = _cosine_distance(others, mean_of_others)
     if subject.initial is not None and which in subject.initial:
         initial = subject.initial[which]
-        moved = np.linalg.norm(rows - initial[ids], axis=1)
-        unseen_moved = np.linalg.norm(others - initial[unseen], axis=1)
+        own, theirs = rows - initial[ids], others - initial[unseen]
+        moved = np.linalg.norm(own - theirs.mean(0) if len(theirs) else own, axis=1)
+        if len(theirs) > 1:
+            unseen_moved = np.linalg.norm(theirs - (theirs.sum(0) - theirs) / (len(theirs) - 1), axis=1)
     return RowAudit(np.linalg.norm(rows, axis=1), distance, unseen_distance, moved, unseen_moved)
 
 
@@ -150,7 +155,7 @@ def _table(subject: Subject, place: str, rows: RowAudit, names: list[str]) -> Fi
     found.figures.append(_bars(place, "norm", names, rows.norm, subject.name))
     for target, values, theirs in (
         ("cosine distance to never-seen rows", rows.distance, rows.unseen_distance),
-        ("distance from the initial row", rows.moved, rows.unseen_moved),
+        ("movement unlike that of never-seen rows", rows.moved, rows.unseen_moved),
     ):
         if values is None:
             continue
