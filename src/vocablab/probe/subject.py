@@ -87,7 +87,10 @@ def load_subject(
         UserError: if it does not load or has no codec.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    # Its bar would stand among ours, and takes a second at most.
+    disable_progress_bar()
     codec = load_codec(directory)
     try:
         model = AutoModelForCausalLM.from_pretrained(
