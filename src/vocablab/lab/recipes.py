@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from vocablab.corpus.corpus import Corpus
 from vocablab.corpus.mixtures import declared_corpus
-from vocablab.corpus.sources import GeneratedProse
+from vocablab.corpus.sources import GeneratedProse, Source
 from vocablab.lab.study import Evaluation, Recipe
 from vocablab.model.gpt2 import GPT2_124M, GPT2_350M, TINY, GPT2Config
 from vocablab.model.modern import MODERN_124M, MODERN_TINY, ModernConfig
@@ -93,20 +93,24 @@ def modern_124m(budget: Budget, corpus: Corpus | None = None) -> Recipe:
     return _recipe(PRETRAINING["modern_124m"](budget), corpus)
 
 
-def tiny_base(evaluate: Evaluation, sft: SupervisedFineTuning, *, positions: int = 128, pieces: int = 640) -> Recipe:
+def tiny_base(
+    evaluate: Evaluation, sft: SupervisedFineTuning, *, more: tuple[Source, ...] = (), positions: int = 128,
+    pieces: int = 640,
+) -> Recipe:  # fmt: skip
     """What post-training studies start from on a CPU: 1M parameters, half a minute of generated prose in which facts
     stand in plain text. Arms whose tokens come with fine-tuning get rows that start as the mean of their pieces.
 
     Args:
         evaluate: what the model is asked.
         sft: how it is fine-tuned.
+        more: sources beside the generated prose.
         positions: longest text in tokens.
         pieces: size of the base vocabulary.
     """
     return Recipe(
         model=GPT2Config(n_layer=4, n_head=4, n_embd=128, n_positions=positions),
         base_vocabulary=TrainedBPE(pieces),
-        corpus=Corpus((GeneratedProse(documents_count=3000, dose=0.8),), validation_share=0.04),
+        corpus=Corpus((GeneratedProse(documents_count=3000, dose=0.8), *more), validation_share=0.04),
         pretrain=Pretraining(
             SourceBytes(1_200_000), batch_size=16, optimizer=AdamW(2e-3), schedule=Cosine(20), new_rows=PieceRows()
         ),

@@ -2,8 +2,9 @@
 
 Hypothesis: a pretrained model that is given one token per product when it is fine-tuned on GSM8K, calculator
 annotations included, needs fewer bits for the answers of test problems than the control, which learns the same answers
-in plain text. Corpus and pretrained model are the control's, one per seed, shared by all arms. The arms `plain_facts`
-(the same sites in canonical plain text) and `sham` (tokens without content) separate the token from its exposure.
+in plain text, without harm to SVAMP. Corpus and pretrained model are the control's, one per seed, shared by all arms.
+The arms `plain_facts` (the same sites in canonical plain text) and `sham` (tokens without content) separate the token
+from its exposure.
 Command: vocablab run sft-injected --preset cpu --data ../shared/data
 Cost: cpu: 20 runs on 5 pretrained models of 1M parameters, about 15 minutes on 2 cores. full: GPT-2 124M; see
 `vocablab plan sft-injected --preset full`.
@@ -13,11 +14,12 @@ Expected: nothing to be seen at this size: GSM8K states few one-digit products, 
 from dataclasses import replace
 
 from vocablab.analysis.claims import Benefit, NoHarm
+from vocablab.corpus.sources import GSM8KText
 from vocablab.lab.recipes import gpt2_base, tiny_base
 from vocablab.lab.study import Arm, Evaluation, Recipe, Study
 from vocablab.posttrain.sft import SupervisedFineTuning
-from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.gsm8k import GSM8K
+from vocablab.tasks.svamp import SVAMP
 from vocablab.vocab.intervention import NoChange
 from vocablab.vocab.interventions import FactTokens, PlainTextFacts, ShuffledMeaning
 
@@ -25,13 +27,14 @@ from vocablab.vocab.interventions import FactTokens, PlainTextFacts, ShuffledMea
 def presets() -> dict[str, Study]:
     """`cpu` (the default) and `full`."""
     small = tiny_base(
-        Evaluation((GSM8K(limit=150), Arithmetic()), text_documents=0, max_new_tokens=96),
+        Evaluation((GSM8K(limit=150), SVAMP(limit=150)), text_documents=0, max_new_tokens=96),
         SupervisedFineTuning(epochs=2, batch_size=32, learning_rate=1e-3, tasks=(GSM8K(train_limit=1200),)),
+        more=(GSM8KText(),),
         positions=384,
-        pieces=1024,
+        pieces=2048,
     )
     full = gpt2_base(
-        Evaluation((GSM8K(), Arithmetic()), text_documents=0, max_new_tokens=256),
+        Evaluation((GSM8K(), SVAMP()), text_documents=0, max_new_tokens=256),
         SupervisedFineTuning(epochs=3, batch_size=32, learning_rate=2e-5, micro_batch=32, tasks=(GSM8K(),)),
     )
     return {
@@ -65,5 +68,5 @@ def _study(recipe: Recipe, claim: Benefit) -> Study:
         seeds=(0, 1, 2, 3, 4),
         control="control",
         treatment="mul_facts",
-        primary=(claim, NoHarm("arithmetic", "gold_bits_per_byte", margin=0.05)),
+        primary=(claim, NoHarm("svamp", "gold_bits_per_byte", margin=0.05)),
     )
