@@ -13,7 +13,7 @@ from vocablab.base.errors import RunError, UserError
 from vocablab.base.files import read_json
 from vocablab.base.records import read_record
 from vocablab.lab import cli
-from vocablab.lab.artifacts import is_done
+from vocablab.lab.artifacts import is_done, run_stage
 from vocablab.lab.catalog import choose
 from vocablab.lab.plan import designed
 from vocablab.lab.post_training import Unseen, changes_gate, require_most_kept
@@ -275,3 +275,45 @@ def test_samples_need_a_temperature(tmp_path: Path, capsys: pytest.CaptureFixtur
     status, _, err = command("sample", str(tmp_path), "x", "--samples", "3", capsys=capsys)
     assert status == 2
     assert "--temperature" in err
+
+
+def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def killed(directory: Path) -> dict[str, Any]:
+        (directory / "half").write_text("x")
+        raise Killed
+
+    identity = {"stage": "sft", "seed": 0}
+    with pytest.raises(Killed):
+        run_stage(tmp_path / "out", identity, killed, "cpu", resumes=True)
+    with pytest.raises(UserError, match=r"out.partial is unfinished and was begun by another configuration \(.*seed"):
+        run_stage(tmp_path / "out", identity | {"seed": 1}, lambda d: {}, "cpu", resumes=True)
+    run_stage(tmp_path / "out", identity, lambda d: {"half": (d / "half").read_text()}, "cpu", resumes=True)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["half", "record.json"]
+
+
+def test_what_is_asked_in_the_end_decides_what_may_be_learned() -> None:
+    study = tiny()
+    arm = study.arm("bonus")
+    other = replace(arm, recipe=replace(arm.recipe, evaluate=replace(arm.recipe.evaluate, tasks=(Arithmetic(),))))
+    for stage in ("sft", "rl"):
+        assert identities(study, arm, 0)[stage] != identities(study, other, 0)[stage]
+    assert identities(study, arm, 0)["export"] == identities(study, other, 0)["export"]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data beside the checkout")
+def test_by_hand_too_what_will_be_asked_is_left_out(
+    ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = command(
+        "export", str(ran / "control" / "seed0"), "--intervention", "mul_facts", "--out", str(tmp_path / "base"),
+        capsys=capsys,
+    )  # fmt: skip
+    assert status == 0, err
+    asked = ("--tasks", "one_step", "--unseen", "arithmetic", "--epochs", "0.2", "--json", "--device", "cpu")
+    status, out, err = command("sft", str(tmp_path / "base"), "--out", str(tmp_path / "x"), *asked, capsys=capsys)
+    assert status == 0, err
+    # Its problems are about table facts that arithmetic does not hold out.
+    assert json.loads(out)["left_out"] == 0

@@ -87,3 +87,16 @@ def test_nothing_to_learn_is_said() -> None:
         lessons(config(), [], [], 0)
     with pytest.raises(UserError, match="no drills"):
         lessons(config(drills=Drills()), some("p", 3), [], 0)
+
+
+def test_no_kind_is_lost_that_has_fewer_examples_than_a_batch() -> None:
+    how = config(epochs=1, batch_size=32, drills=Drills(), order="interleaved", drill_share=0.8, held_out_share=0.0)
+    (lesson,) = lessons(how, some("p", 20), some("d", 400), 0)
+    kinds = Counter(e.example_id[0] for e in lesson.order)
+    assert kinds["p"] == 32
+    assert kinds["d"] == 64
+
+
+def test_the_best_epoch_needs_something_held_out() -> None:
+    with pytest.raises(UserError, match="none is held out"):
+        lessons(config(use="best"), some("p", 9), [], 0)

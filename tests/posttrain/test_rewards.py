@@ -153,3 +153,13 @@ def test_results_of_plain_steps_are_known(codec: Codec) -> None:
     parts = (" 12 / 2 = 6. ", "<MUL_6_9_54>", ". The answer is 54.")
     assert judged(codec, TokenBonus(), *parts, item=item).used == ("<MUL_6_9_54>",)
     assert judged(codec, TokenBonus(), " 6 6 6. ", *parts[1:], item=item).used == ()
+
+
+def test_a_token_that_is_said_twice_does_not_take_up_itself(codec: Codec) -> None:
+    """Planted spam: every fact of the problem's numbers, each said twice with a full stop between."""
+    item = Item("v", "v", "s", chat_prompt("6, 9, 4 and 3 pens. How many are 6 times 9?"), "", "54")
+    twice = [part for fact in ("<MUL_4_6_24>", "<MUL_4_9_36>", "<MUL_3_9_27>") for part in (fact, ". ", fact, ". ")]
+    found = judged(codec, TokenBonus(), " ", *twice, "<MUL_6_9_54>", ". The answer is 54.", item=item)
+    assert found.used == ("<MUL_6_9_54>",)
+    assert found.bonus == pytest.approx(0.1)
+    assert found.idle == 6

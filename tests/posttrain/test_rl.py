@@ -364,3 +364,52 @@ def test_a_group_read_as_a_tree_has_the_loss_and_gradients_of_its_texts(
         found.append((logs.detach(), torch.cat([p.grad.flatten() for p in model.parameters()])))
     assert torch.allclose(found[0][0], found[1][0], atol=1e-5)
     assert torch.allclose(found[0][1], found[1][1], atol=2e-5 * float(found[1][1].abs().max()))
+
+
+def test_a_curriculum_from_easy_to_hard_leaves_no_problem_out() -> None:
+    config = grpo(steps=100, prompts=16, curriculum=Curriculum(least=0.1, most=0.9, order="easy_first"))
+    order = _order(config, 30, [0.1 + 0.02 * i for i in range(30)], 0)
+    assert set(order) == set(range(30))
+    assert order[:16] == sorted(order[:16], reverse=True)
+
+
+def test_settings_that_would_not_be_read_are_refused() -> None:
+    with pytest.raises(UserError, match=r"rl\.scale is of no effect"):
+        grpo(aggregation="normalize_then_sum", scale="none")
+    with pytest.raises(UserError, match="micro_batch must be 16"):
+        grpo(loss="bnpo", micro_batch=8).answers_at_once  # noqa: B018
+
+
+def test_readings_of_a_step_on_old_answers_do_not_hide_a_lasting_one() -> None:
+    limits = Limits(patience=2)
+    lines = [
+        {"step": 1, "idle_tokens": 5.0, "kl": 0.1},
+        {"step": 2, "kl": 0.1},
+        {"step": 3, "idle_tokens": 5.0, "kl": 0.1},
+    ]
+    found = verdict(limits, lines)
+    assert found is not None
+    assert (found.reason, found.step) == ("idle_tokens", 3)
+
+
+def test_a_stop_comes_again_after_a_kill(answering: Path, tmp_path: Path) -> None:
+    """Killed in the last reading, after the watch had stopped it: the resumed run stops at the same step."""
+    config = grpo(
+        steps=12, log_every=2, read_every=100, checkpoint_seconds=0.0,
+        limits=Limits(entropy=99.0, truncated=1.0, repetition=1.0, idle_tokens=99.0, patience=3),
+    )  # fmt: skip
+    counts = run(config, answering, tmp_path / "whole")
+    assert counts["stopped"]["reason"] == "entropy"
+    assert counts["steps"] == 6
+    readings = []
+
+    def stopping(done: float, total: float, note: str) -> None:
+        readings.append(done)
+        if len(readings) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(config, answering, tmp_path / "killed", told=stopping)
+    assert run(config, answering, tmp_path / "killed") == counts
+    for name in ("model.safetensors", METRICS, COMPLETIONS):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -307,3 +307,59 @@ def test_the_control_learns_the_same_problems_in_plain_text(codec: Codec) -> Non
             texts.append(one.render([i for i in row.input_ids if i != one.vocabulary.eos_id]))
         assert texts == [example.prompt + example.target] * 2
     assert replace(plain) == plain
+
+
+def test_a_modern_network_keeps_training_its_eos_row(codec: Codec, tmp_path: Path) -> None:
+    """TRL makes EOS the padding of the config; a Qwen3 loaded with it never trains that row again."""
+    export(
+        ModernConfig(1, 2, 16, 96).build(codec.vocabulary.padded_size, 0), codec, tmp_path / "m", FormCode.empty(), {}
+    )
+    before = load_model(tmp_path / "m").config.pad_token_id
+    config = SupervisedFineTuning(
+        epochs=2, batch_size=8, learning_rate=1e-3, drills=Drills(examples_count=40), order="drills_first",
+        use="best", held_out_share=0.2, checkpoint_seconds=0.0,
+    )  # fmt: skip
+    wanted, counts = tuned(config, tmp_path / "m", tmp_path / "whole")
+    assert load_model(tmp_path / "whole").config.pad_token_id == before
+    assert load_model(tmp_path / "whole").get_input_embeddings().padding_idx is None
+
+    def stopping(done: float, total: float, note: str) -> None:
+        if done >= counts["steps"] - 2:
+            raise Killed
+
+    (tmp_path / "killed").mkdir()
+    with pytest.raises(Killed):
+        fine_tune(config, tmp_path / "m", EXAMPLES, 3, "cpu", tmp_path / "killed", stopping)
+    assert tuned(config, tmp_path / "m", tmp_path / "killed") == (wanted, counts)
+
+
+def test_what_is_too_long_leaves_whole_batches_and_true_counts(checkpoint: Path, tmp_path: Path) -> None:
+    long = [Example(f"long/{i}", "User: " + "6 " * 200, " 6 * 9 = 54.") for i in range(2)]
+    config = SupervisedFineTuning(epochs=2, batch_size=8, learning_rate=1e-3, held_out_share=0.0)
+    (tmp_path / "out").mkdir()
+    counts = fine_tune(config, checkpoint, [*EXAMPLES, *long], 0, "cpu", tmp_path / "out", QUIET)
+    assert counts["too_long"] == 2
+    assert counts["steps"] == 10
+    assert counts["lessons"][0]["examples"] == 80
+    assert sum(counts["exposures"].values()) == 80
+
+
+@pytest.mark.parametrize("use", ["last", "best"])
+def test_a_second_attempt_after_the_work_was_done(
+    checkpoint: Path, tmp_path: Path, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vocablab.posttrain.sft_trainer.held_out_bits", lambda *a, **k: float(next(worse)))
+    config = SupervisedFineTuning(epochs=3, batch_size=8, learning_rate=1e-3, use=use, held_out_share=0.2)
+    worse = iter(range(1, 100))
+    first = tuned(config, checkpoint, tmp_path / "out")
+    worse = iter(range(1, 100))
+    assert tuned(config, checkpoint, tmp_path / "out") == first
+    assert sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir()) == ["best" if use == "last" else "last"]
+    assert not [p for p in (tmp_path / "out").glob("*/*") if p.is_dir()]
+
+
+def test_two_examples_of_one_name_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    config = SupervisedFineTuning(epochs=1, batch_size=8, learning_rate=1e-3)
+    twice = [*EXAMPLES, Example(EXAMPLES[0].example_id, "User: something else", " 1.")]
+    with pytest.raises(UserError, match="two SFT examples are called"):
+        fine_tune(config, checkpoint, twice, 0, "cpu", tmp_path, QUIET)

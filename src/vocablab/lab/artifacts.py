@@ -10,7 +10,7 @@ from typing import Any
 
 from vocablab.base.config import fingerprint
 from vocablab.base.errors import UserError
-from vocablab.base.files import exclusive, partial_directory, publish_directory
+from vocablab.base.files import exclusive, partial_directory, publish_directory, read_json, write_json_atomically
 from vocablab.base.records import (
     Record,
     damaged_file,
@@ -28,6 +28,9 @@ FORMATS = {
     "evaluate": 3,
 }  # fmt: skip
 """Version of what each stage writes; raised when its code changes what it would produce."""
+
+UNFINISHED = "unfinished.json"
+"""In the partial directory of a stage: the identity that it was begun with."""
 
 
 def is_done(directory: Path, identity: dict[str, Any]) -> bool:
@@ -65,8 +68,10 @@ def run_stage(
     if is_done(directory, identity):
         return
     partial = partial_directory(directory, keep=resumes)
+    _require_the_same(partial, identity)
     started = time.monotonic()
     counts = work(partial)
+    (partial / UNFINISHED).unlink()
     Record(
         stage=identity["stage"],
         fingerprint=fingerprint(identity),
@@ -82,6 +87,24 @@ def run_stage(
         hardware=hardware(device),
     ).write(partial)
     publish_directory(partial, directory)
+
+
+def _require_the_same(partial: Path, identity: dict[str, Any]) -> None:
+    """What an interrupted attempt left is gone on with only under the configuration that it had.
+
+    Raises:
+        UserError: if it had another.
+    """
+    mark = partial / UNFINISHED
+    if mark.exists():
+        before = read_json(mark, "what an unfinished stage was made by")
+        if fingerprint(before) != fingerprint(identity):
+            change = first_difference(before, identity)
+            raise UserError(
+                f"{partial} is unfinished and was begun by another configuration ({change}); move it away, or use "
+                "another --runs or --out."
+            )
+    write_json_atomically(mark, identity)
 
 
 def share(source: Path, directory: Path, said: str) -> None:

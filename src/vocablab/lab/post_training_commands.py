@@ -14,6 +14,10 @@ BONUSES = ("none", "used", "ungated")
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A directory that `vocablab export` made, or a run of a study.")
 ]
+Unseen = Annotated[
+    str,
+    typer.Option("--unseen", help="Tasks that will be asked in the end: what states their unseen facts is left out."),
+]
 Out = Annotated[Path, typer.Option("--out", help="Where the model goes.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the order, and of every answer.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
@@ -32,13 +36,14 @@ def sft_command(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="field=value of the fine-tuning: drill_share=0.8, use=best.")
     ] = None,
-    seed: Seed = 0, device: Device = "auto", data: Data = None, as_json: AsJson = False,
+    unseen: Unseen = "", seed: Seed = 0, device: Device = "auto", data: Data = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Fine-tune a model on a task's examples. Killed, the same command goes on."""
     from vocablab.base.config import to_json
     from vocablab.base.data import data_directory
     from vocablab.lab.devices import chosen_device
     from vocablab.lab.models import model_source
+    from vocablab.lab.post_training import require_most_kept
     from vocablab.posttrain.sft import SupervisedFineTuning
     from vocablab.tasks.drills import Drills
     from vocablab.tasks.named import named_tasks
@@ -51,18 +56,25 @@ def sft_command(
         overrides,
     )
     where, directory = chosen_device(device), data_directory(data)
-    problems = [example for task in config.tasks for example in task.examples(directory)]
+    asked = _unseen(unseen, directory)
+    every = [example for task in config.tasks for example in task.examples(directory)]
+    problems = [example for example in every if not asked.told(example.prompt, example.target)]
+    require_most_kept(len(problems), len(every), "examples")
     source = model_source(model, "main", directory)
 
     def work(partial: Path) -> dict[str, Any]:
         from vocablab.posttrain.supervised import fine_tune
 
-        return fine_tune(config, source.directory, problems, seed, where, partial, _said(), directory)
+        counts = fine_tune(config, source.directory, problems, seed, where, partial, _said(), directory)
+        return counts | {"left_out": len(every) - len(problems)}
 
-    counts = _stage("sft", out, source, {"sft": to_json(config, identity_only=True), "seed": seed}, work, where)
+    identity = {"sft": to_json(config, identity_only=True), "seed": seed, "unseen": unseen}
+    counts = _stage("sft", out, source, identity, work, where)
     if as_json:
         print(json.dumps({"out": str(out), **counts}))
         return
+    if counts["left_out"]:
+        print(f"{counts['left_out']:,} of {len(every):,} examples state what --unseen asks and were left out")
     for lesson in counts["lessons"]:
         print(f"{lesson['name']}: {lesson['steps']:,} steps, {lesson['drill_share']:.0%} drills")
     if counts["readings"]:
@@ -88,13 +100,14 @@ def rl_command(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="field=value: loss=dr_grpo, limits.kl=0.5, split=heldout_story.")
     ] = None,
-    seed: Seed = 0, device: Device = "auto", data: Data = None, as_json: AsJson = False,
+    unseen: Unseen = "", seed: Seed = 0, device: Device = "auto", data: Data = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Train a model by reward: GRPO, or contrastive pairs. Killed, the same command goes on."""
     from vocablab.base.config import to_json
     from vocablab.base.data import data_directory
     from vocablab.lab.devices import chosen_device
     from vocablab.lab.models import model_source
+    from vocablab.lab.post_training import require_most_kept
     from vocablab.posttrain.rl import GRPO, Contrast, TokenBonus
     from vocablab.tasks.named import named_tasks
 
@@ -112,14 +125,20 @@ def rl_command(
         overrides,
     )  # fmt: skip
     where, directory = chosen_device(device), data_directory(data)
+    asked = _unseen(unseen, directory)
     source = model_source(model, "main", directory)
 
     def work(partial: Path) -> dict[str, Any]:
         from vocablab.posttrain.reinforced import reinforce
 
-        return reinforce(config, source.directory, directory, seed, where, partial, _said())
+        every = config.task.problems(directory)
+        kept = [item for item in every if not asked.told(item.prompt, item.gold)]
+        require_most_kept(len(kept), len(every), "problems")
+        counts = reinforce(config, source.directory, directory, seed, where, partial, _said(), kept)
+        return counts | {"left_out": len(every) - len(kept)}
 
-    counts = _stage("rl", out, source, {"rl": to_json(config, identity_only=True), "seed": seed}, work, where)
+    identity = {"rl": to_json(config, identity_only=True), "seed": seed, "unseen": unseen}
+    counts = _stage("rl", out, source, identity, work, where)
     if as_json:
         print(json.dumps({"out": str(out), **counts}))
         return
@@ -133,6 +152,14 @@ def rl_command(
     if counts["stopped"] is not None:
         print(f"STOPPED after step {counts['stopped']['step']}: {counts['stopped']['sentence']}.")
     print(f"Model, readings, answers and record: {out}")
+
+
+def _unseen(names: str, data: Path | None) -> Any:
+    from vocablab.lab.post_training import Unseen as WhatIsUnseen
+    from vocablab.tasks.named import named_tasks
+
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    return WhatIsUnseen.of(named_tasks(chosen, None, 0), data)
 
 
 def _overridden(config: Config, overrides: list[str] | None) -> Config:

@@ -55,6 +55,8 @@ def vocabulary_identity(study: Study) -> dict[str, Any]:
 def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
     """Identity of every stage of a run, from the configs alone; each holds its input's fingerprint."""
     recipe = arm.recipe
+    # What the evaluation asks decides which examples are left out (`vocablab.lab.post_training`).
+    asked = {"asked": recipe.evaluate.tasks}
     parts: dict[str, dict[str, Any]] = {
         "prepare": {
             "corpus": recipe.corpus,
@@ -70,8 +72,8 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
         },
         # An arm whose tokens come later is exported with rows for them.
         "export": {} if arm.tokens_from == "pretrain" else {"added": arm.intervention, "drawn": arm.drawn_seed(seed)},
-        "sft": {"sft": recipe.sft, "tasks": recipe.sft.tasks or recipe.evaluate.tasks},
-        "rl": {"rl": recipe.rl},
+        "sft": {"sft": recipe.sft, "tasks": recipe.sft.tasks or recipe.evaluate.tasks} | asked,
+        "rl": {"rl": recipe.rl} | asked,
         "probe": {"probe": recipe.probe},
         "evaluate": {"evaluate": recipe.evaluate},
     }

@@ -46,7 +46,15 @@ def load_tokenizer(directory: Path) -> Any:
     return AutoTokenizer.from_pretrained(directory, local_files_only=True)
 
 
-def write_model(model: Any, directory: Path, start: Path, codec: Codec, forms: FormCode, padding: int | None) -> None:
+def keep_padding(model: Any, padding: int | None) -> None:
+    """Give a model's config back the padding id that a trainer took: EOS.
+
+    A Qwen3 that is loaded with it never trains that row of its embedding again.
+    """
+    model.config.pad_token_id = padding
+
+
+def write_model(model: Any, directory: Path, start: Path, codec: Codec, forms: FormCode) -> None:
     """Write a trained model with all that reading it takes.
 
     Args:
@@ -55,10 +63,7 @@ def write_model(model: Any, directory: Path, start: Path, codec: Codec, forms: F
         start: the checkpoint it started from, whose tokenizer it keeps.
         codec: its arm's.
         forms: how often each form was replaced in what it learned last.
-        padding: the padding id of the start's config.
     """
-    # TRL sets it to EOS, and a Qwen3 that is loaded with it never trains that row of its embedding again.
-    model.config.pad_token_id = padding
     model.save_pretrained(directory)
     write_beside(directory, start, codec, forms)
 

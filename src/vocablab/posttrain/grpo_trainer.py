@@ -22,7 +22,6 @@ TRAINER = {
     "learning_rate": "learning_rate",
     "reward": "reward",
     "reward_std": "reward_std",
-    "zero_variance": "frac_reward_zero_std",
     "correct_mean": "rewards/correct/mean",
     "correct_std": "rewards/correct/std",
     "bonus_mean": "rewards/bonus/mean",
@@ -35,7 +34,8 @@ TRAINER = {
 }
 """What a line of ``metrics.jsonl`` takes from the trainer's log, by our names."""
 JUDGED = (
-    "correct_zero_variance", "bonus_zero_variance", "emitted_tokens", "used_tokens", "idle_tokens", "repetition",
+    "zero_variance", "correct_zero_variance", "bonus_zero_variance", "emitted_tokens", "used_tokens", "idle_tokens",
+    "repetition",
 )  # fmt: skip
 PAIRED = (
     "with_right",
@@ -117,6 +117,8 @@ class Book:
     def _readings(self) -> dict[str, float]:
         judged, group = self._judged, self._config.group
         found = {
+            # Of groups, whatever advantages are divided by.
+            "zero_variance": zero_variance([one.reward for one in judged], group),
             "correct_zero_variance": zero_variance([one.correct for one in judged], group),
             "emitted_tokens": _mean([len(one.emitted) for one in judged]),
             "used_tokens": _mean([len(one.used) for one in judged]),
@@ -168,9 +170,9 @@ def _line(one: Problem, judged: Judged, ids: list[int]) -> dict[str, Any]:
 
 
 def line_of(entry: dict[str, Any]) -> dict[str, Any] | None:
-    """The line of a trainer's log entry that has a reward in it; None for other entries. What is not a number is left
-    out."""
-    if "reward" not in entry:
+    """The line of a trainer's log entry of a step; None for other entries. What is not a number is left out: a step on
+    answers of an earlier one has no reward."""
+    if "loss" not in entry:
         return None
     found = {ours: entry[theirs] for ours, theirs in TRAINER.items() if entry.get(theirs) is not None}
     return {"step": entry["step"], **found, **{name: entry[name] for name in (*JUDGED, *PAIRED) if name in entry}}

@@ -39,7 +39,7 @@ def lessons(
         seed: of the order.
 
     Raises:
-        UserError: if there is nothing to learn from.
+        UserError: if there is nothing to learn from, or nothing that tells the best epoch if that is wanted.
     """
     kinds = {"problems": problems} | ({"drills": drills} if config.drills is not None else {})
     for kind, examples in kinds.items():
@@ -50,6 +50,8 @@ def lessons(
         out = {i for i, _ in evenly(examples, round(len(examples) * config.held_out_share))}
         learned[kind] = [e for i, e in enumerate(examples) if i not in out]
         kept_out[kind] = tuple(e for i, e in enumerate(examples) if i in out)
+    if config.use == "best" and not any(kept_out.values()):
+        raise UserError("sft.use: with so few examples none is held out, so the best epoch cannot be told.")
     if config.drills is None:
         return [
             _lesson(
@@ -105,16 +107,17 @@ def _shuffled_by_epoch(streams: list[list[Example]], epochs: float, seed: int) -
 def _lesson(
     name: str, config: SupervisedFineTuning, epochs: float, streams: list[list[Example]], held_out: tuple[Example, ...]
 ) -> Lesson:
-    size = config.batch_size
-    batches = [[stream[i : i + size] for i in range(0, len(stream) - size + 1, size)] for stream in streams]
-    order = _in_turn(batches)
-    if not order:
-        # Fewer examples than a batch: one step of what there is, repeated to a whole batch.
-        everything = [e for stream in streams for e in stream]
-        order = [[everything[i % len(everything)] for i in range(size)]]
+    order = _in_turn([_batches(stream, config.batch_size) for stream in streams])
     steps = len(order)
     ends = {min(steps, max(1, round(steps * epoch / epochs))) for epoch in range(1, int(epochs) + 1)} | {steps}
     return Lesson(name, tuple(e for batch in order for e in batch), held_out, tuple(sorted(ends)), steps)
+
+
+def _batches(stream: list[Example], size: int) -> list[list[Example]]:
+    """Whole batches; fewer examples than one are repeated until they fill it, so that no kind is lost."""
+    if len(stream) < size:
+        return [[stream[i % len(stream)] for i in range(size)]]
+    return [stream[i : i + size] for i in range(0, len(stream) - size + 1, size)]
 
 
 def _in_turn(batches: list[list[list[Example]]]) -> list[list[Example]]:

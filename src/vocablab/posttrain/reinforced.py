@@ -1,6 +1,7 @@
 """Training of a checkpoint by reward with TRL; goes on where it was interrupted."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from vocablab.posttrain.checkpoints import (
     WORK,
     TimedCheckpoints,
     in_bfloat16,
+    keep_padding,
     load_model,
     load_tokenizer,
     moves_gate,
@@ -109,15 +111,17 @@ def reinforce(
                 Readings(reader, config.read_every, progress),
                 watch,
                 Completions(book, directory / COMPLETIONS),
-                TimedCheckpoints(config.checkpoint_seconds, config.iterations),
+                # Where a line was just logged, so that no running mean is lost, and new answers come next.
+                TimedCheckpoints(config.checkpoint_seconds, math.lcm(config.iterations, config.log_every)),
             ],
         )
     silence(trainer)
     with quiet():
         trainer.train(resume_from_checkpoint=newest(work))
+    keep_padding(model, padding)
     require_float32(model.parameters(), moments([trainer.optimizer.optimizer]))
     changed = float((before != trained_values(model)).float().mean())
-    write_model(model, directory, model_directory, codec, FormCode.load(model_directory), padding)
+    write_model(model, directory, model_directory, codec, FormCode.load(model_directory))
     history = [line for entry in trainer.state.log_history if (line := _metrics(entry, line_of)) is not None]
     (directory / METRICS).write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
     shutil.rmtree(work)
@@ -126,7 +130,7 @@ def reinforce(
         "problems": len(problems),
         "attempted": len(set(order)),
         "steps": trainer.state.global_step,
-        "answers": trainer.state.global_step // config.iterations * config.answers,
+        "answers": -(-trainer.state.global_step // config.iterations) * config.answers,
         "start": {name: readings[0][name] for name in HELD_OUT},
         "end": {name: readings[-1][name] for name in HELD_OUT},
         "held_out": len(unseen),
@@ -210,10 +214,11 @@ def _order(config: GRPO, count: int, rates: Sequence[float] | None, seed: int) -
     order: list[int] = []
     while len(order) < config.steps * config.prompts:
         shuffled = [kept[int(i)] for i in numpy_stream(seed, "rl", len(order)).permutation(len(kept))]
-        if rates is not None and how.order == "easy_first":
-            shuffled.sort(key=lambda i: -rates[i])
         # Whole steps only, so that no step has a problem twice.
-        order += shuffled[: len(shuffled) // config.prompts * config.prompts]
+        taken = shuffled[: len(shuffled) // config.prompts * config.prompts]
+        if rates is not None and how.order == "easy_first":
+            taken.sort(key=lambda i: -rates[i])
+        order += taken
     return order[: config.steps * config.prompts]
 
 

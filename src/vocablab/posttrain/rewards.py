@@ -86,25 +86,43 @@ class Judge:
         return Judged(text, correct, emitted, counted, used, bonus, repetition(ids))
 
     def _used(self, item: Item, ids: Sequence[int]) -> tuple[str, ...]:
-        """Distinct true tokens whose operands were known and whose result is taken up."""
-        found: dict[str, None] = {}
-        # Known are the problem's numbers and results, never what a token merely says: else a token that is said twice
-        # would give itself its operands.
+        """Distinct true tokens whose operands were known and whose result is taken up.
+
+        Known are the problem's numbers and results of steps; taken up is a result in plain text, or as an operand of
+        another token. What a token merely says is neither: else one that is said twice would use itself.
+        """
+        parts = self._parts(ids)
         known = Counter(numbers(item.prompt))
-        start = 0
-        for place, index in enumerate(ids):
-            name = self._names.get(index)
-            stated = self._stated.get(name) if name is not None else None
-            if name is None or stated is None:
+        found: dict[str, None] = {}
+        for place, part in enumerate(parts):
+            if isinstance(part, str):
+                known.update(_results(part))
                 continue
-            known.update(_results(self._codec.render(list(ids[start:place]))))
-            start = place + 1
+            name, stated = part
             if not stated.true or Counter(stated.operands) - known:
                 continue
             known[stated.answer] += 1
-            if stated.answer in numbers(self._codec.render(list(ids[place + 1 :]))):
+            if any(_takes_up(later, name, stated.answer) for later in parts[place + 1 :]):
                 found[name] = None
         return tuple(found)
+
+    def _parts(self, ids: Sequence[int]) -> list[str | tuple[str, Stated]]:
+        """An answer as stretches of rendered text and fact tokens in turn."""
+        parts: list[str | tuple[str, Stated]] = []
+        start = 0
+        for place, index in enumerate(ids):
+            name = self._names.get(index)
+            if name is not None and name in self._stated:
+                parts += [self._codec.render(list(ids[start:place])), (name, self._stated[name])]
+                start = place + 1
+        return [*parts, self._codec.render(list(ids[start:]))]
+
+
+def _takes_up(part: str | tuple[str, Stated], name: str, answer: str) -> bool:
+    """Whether a later part of an answer takes up the result of the token `name`."""
+    if isinstance(part, str):
+        return answer in numbers(part)
+    return part[0] != name and answer in part[1].operands
 
 
 def stated_facts(codec: Codec) -> dict[str, Stated]:

@@ -143,7 +143,8 @@ class GRPO:
     """What advantages are divided by: the deviation of the ``group``, of the ``batch``, or ``none`` (Dr. GRPO)."""
     aggregation: str = "sum_then_normalize"
     """``sum_then_normalize``: components of the reward are added, then normalised. ``normalize_then_sum``: each is
-    normalised in its group by itself (GDPO, arXiv:2601.05242), so that a small bonus weighs as much as the answer."""
+    normalised in its group by itself, their sum in the batch (GDPO, arXiv:2601.05242), so that a small bonus weighs as
+    much as the answer."""
     iterations: int = 1
     """Optimiser steps on each batch of answers."""
     limits: Limits = Limits()
@@ -186,6 +187,8 @@ class GRPO:
             raise UserError(f"rl.group: {self.group}; an advantage is relative to another answer, so 2 is the least.")
         if self.contrast is not None and self.group != 2:
             raise UserError(f"rl.group: {self.group}; a contrast works on pairs, so it must be 2.")
+        if self.aggregation == "normalize_then_sum" and self.scale != "group":
+            raise UserError("rl.scale is of no effect with aggregation normalize_then_sum: leave it at group.")
         if self.learning_rate <= 0 or self.temperature <= 0 or self.beta < 0:
             raise UserError("rl: learning_rate and temperature are above 0, beta is at least 0.")
         if self.limits.kl is not None and self.beta == 0:
@@ -208,5 +211,10 @@ class GRPO:
             raise UserError(
                 f"rl: {self.prompts} prompts x {self.group} answers = {self.answers} is no multiple of micro_batch "
                 f"{at_once}."
+            )
+        if self.loss == "bnpo" and at_once < self.answers:
+            raise UserError(
+                f"rl.loss bnpo weighs the tokens of each forward pass by themselves: micro_batch must be "
+                f"{self.answers}, all answers of a step."
             )
         return at_once

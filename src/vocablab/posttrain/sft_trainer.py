@@ -11,6 +11,7 @@ from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 from trl import SFTTrainer
 
+from vocablab.posttrain.checkpoints import keep_padding
 from vocablab.posttrain.labels import IGNORE, Labelled
 from vocablab.posttrain.packing import PackedCollator
 
@@ -63,16 +64,20 @@ def held_out_bits(model: Any, rows: Sequence[Labelled], pad_id: int, at_once: in
 class EpochReadings(TrainerCallback):  # type: ignore[misc]
     """Reads the held-out examples at the end of every epoch, and keeps the weights that read them best."""
 
-    def __init__(self, rows: Sequence[Labelled], ends: Sequence[int], pad_id: int, best: Path) -> None:
+    def __init__(
+        self, rows: Sequence[Labelled], ends: Sequence[int], pad_id: int, padding: int | None, best: Path
+    ) -> None:
         """Make it.
 
         Args:
             rows: the examples; none for no readings.
             ends: steps after which an epoch ends.
             pad_id: the vocabulary's filling id.
+            padding: the padding id of the start's config, which the kept weights keep.
             best: directory for the best weights.
         """
         self._rows, self._ends, self._pad_id, self._best = rows, frozenset(ends), pad_id, best
+        self._padding = padding
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
         if not self._rows or state.global_step not in self._ends:
@@ -82,6 +87,7 @@ class EpochReadings(TrainerCallback):  # type: ignore[misc]
         # Not by the trainer's own log, which would empty its running means.
         state.log_history.append({"step": state.global_step, READ: value})
         if not before or value < min(bits for _, bits in before):
+            keep_padding(model, self._padding)
             model.save_pretrained(self._best)
 
 

@@ -14,6 +14,7 @@ from vocablab.posttrain.checkpoints import (
     WORK,
     TimedCheckpoints,
     in_bfloat16,
+    keep_padding,
     load_model,
     load_tokenizer,
     moves_gate,
@@ -52,6 +53,8 @@ class _Task:
     device: str
     directory: Path
     progress: Callable[[float, float, str], None]
+    padding: int | None
+    """The padding id of the start's config."""
 
 
 def fine_tune(
@@ -85,12 +88,14 @@ def fine_tune(
     """
     at_once = config.examples_at_once
     drills = [] if config.drills is None else config.drills.examples(data)
-    planned = lessons(config, problems, drills, seed)
+    # Mistakes are found before a model is loaded; the lessons are made of what fits.
+    lessons(config, problems, drills, seed)
     codec = load_codec(model_directory)
-    task = _Task(config, model_directory, codec, seed, device, directory, progress)
     model = load_model(model_directory)
-    padding = model.config.pad_token_id
-    rows, too_long = _rows(codec, planned, model.config.max_position_embeddings)
+    rows, too_long = _rows(codec, [*problems, *drills], model.config.max_position_embeddings)
+    short, short_drills = ([e for e in examples if e.example_id in rows] for examples in (problems, drills))
+    planned = lessons(config, short, short_drills, seed)
+    task = _Task(config, model_directory, codec, seed, device, directory, progress, model.config.pad_token_id)
     _check_collators(codec, rows, at_once)
     before = trained_values(model)
     history: list[dict[str, Any]] = []
@@ -100,16 +105,16 @@ def fine_tune(
         history += [{"lesson": lesson.name, **line, "step": done + line["step"]} for line in lines]
         done += lesson.steps
     changed = float((before != trained_values(model)).float().mean())
-    examples = {e.example_id: e for lesson in planned for e in lesson.order if e.example_id in rows}
+    examples = {e.example_id: e for lesson in planned for e in lesson.order}
     spans = [s for e in examples.values() for s in codec.intervention.spans(e.prompt + e.target, e.example_id)]
-    write_model(model, directory, model_directory, codec, FormCode(Counter(s.form for s in spans)), padding)
+    write_model(model, directory, model_directory, codec, FormCode(Counter(s.form for s in spans)))
     told = _keep_both(task, history, done - planned[-1].steps, FormCode(Counter(s.form for s in spans)))
     (directory / METRICS).write_text("".join(json.dumps(line) + "\n" for line in history))
     shutil.rmtree(directory / WORK)
     losses = [line["loss"] for line in history if "loss" in line]
     drill_ids = frozenset(drill.example_id for drill in drills)
     exposures = Counter(
-        s.replacement for lesson in planned for e in lesson.order if e.example_id in rows
+        s.replacement for lesson in planned for e in lesson.order
         for s in codec.intervention.spans(e.prompt + e.target, e.example_id) if s.is_token
     )  # fmt: skip
     return {
@@ -135,13 +140,16 @@ def fine_tune(
     }
 
 
-def _rows(codec: Codec, planned: Sequence[Lesson], context: int) -> tuple[dict[str, Labelled], int]:
+def _rows(codec: Codec, examples: Sequence[Example], context: int) -> tuple[dict[str, Labelled], int]:
     """Labelled examples by their ids, and how many are too long."""
-    examples = {e.example_id: e for lesson in planned for e in (*lesson.order, *lesson.held_out)}
-    found = {name: row for name, e in examples.items() if (row := label(codec, e, context)) is not None}
-    too_long = len(examples) - len(found)
-    if not found or too_long > MAX_TRUNCATED_SHARE * len(examples):
-        raise UserError(f"{too_long} of {len(examples)} SFT examples do not fit the context; give a longer one.")
+    by_id: dict[str, Example] = {}
+    for example in examples:
+        if by_id.setdefault(example.example_id, example) != example:
+            raise UserError(f"two SFT examples are called {example.example_id}; give each task its own examples.")
+    found = {name: row for name, e in by_id.items() if (row := label(codec, e, context)) is not None}
+    too_long = len(by_id) - len(found)
+    if not found or too_long > MAX_TRUNCATED_SHARE * len(by_id):
+        raise UserError(f"{too_long} of {len(by_id)} SFT examples do not fit the context; give a longer one.")
     return found, too_long
 
 
@@ -168,13 +176,13 @@ def _learn(
     finished = work / "finished"
     if (finished / "log.json").exists():
         return load_model(finished), json.loads((finished / "log.json").read_text())
-    order = [e.example_id for e in lesson.order if e.example_id in rows]
+    order = [e.example_id for e in lesson.order]
     names = list(dict.fromkeys(order))
     place = {name: i for i, name in enumerate(names)}
     eos, at_once = task.codec.vocabulary.eos_id, config.examples_at_once
-    readings = EpochReadings(
-        [rows[e.example_id] for e in lesson.held_out if e.example_id in rows], lesson.epoch_ends, eos, work / BEST
-    )
+    every = max(1, lesson.steps // 50)
+    held_out = [rows[e.example_id] for e in lesson.held_out]
+    readings = EpochReadings(held_out, lesson.epoch_ends, eos, task.padding, work / BEST)
     trainer = OrderedTrainer(
         model=model,
         args=SFTConfig(
@@ -193,7 +201,7 @@ def _learn(
             bf16=in_bfloat16(config.precision, task.device),
             activation_checkpointing=False,
             dataloader_pin_memory=False,
-            logging_steps=max(1, lesson.steps // 50),
+            logging_steps=every,
             logging_strategy="steps",
             save_strategy="no",
             save_total_limit=1,
@@ -205,11 +213,12 @@ def _learn(
         data_collator=PackedCollator(eos) if config.packing else DataCollatorForLanguageModeling(pad_token_id=eos),
         train_dataset=Dataset.from_list([rows[name].row() for name in names]).select([place[name] for name in order]),
         processing_class=load_tokenizer(task.start),
-        callbacks=[readings, TimedCheckpoints(config.checkpoint_seconds), Progress(task.progress, done, steps)],
+        callbacks=[readings, TimedCheckpoints(config.checkpoint_seconds, every), Progress(task.progress, done, steps)],
     )
     silence(trainer)
     with quiet():
         trainer.train(resume_from_checkpoint=newest(work))
+    keep_padding(model, task.padding)
     require_float32(model.parameters(), moments([trainer.optimizer.optimizer]))
     lines = [_line(entry) for entry in trainer.state.log_history if "loss" in entry or len(_line(entry)) > 1]
     if len(lines) == 0:
@@ -237,15 +246,17 @@ def _keep_both(task: _Task, history: list[dict[str, Any]], before: int, forms: F
     best = min(found, key=lambda reading: reading[1])[0]
     last = found[-1][0]
     if best != last:
+        # Copied, and made anew by an attempt after one that was killed here: the work is there until the end.
         kept = _newest_lesson(task.directory / WORK) / BEST
         other = task.directory / (BEST if task.config.use == LAST else LAST)
-        if task.config.use == LAST:
-            shutil.move(kept, other)
-        else:
-            other.mkdir()
-            for name in [p.name for p in kept.iterdir()]:
-                shutil.move(task.directory / name, other / name)
-                shutil.move(kept / name, task.directory / name)
+        shutil.rmtree(other, ignore_errors=True)
+        other.mkdir()
+        for file in kept.iterdir():
+            if task.config.use == LAST:
+                shutil.copy2(file, other / file.name)
+            else:
+                shutil.copy2(task.directory / file.name, other / file.name)
+                shutil.copy2(file, task.directory / file.name)
         write_beside(other, task.start, task.codec, forms)
     return told | {"best_step": best}
 

@@ -33,12 +33,11 @@ class Stop:
 
 def verdict(limits: Limits, lines: Sequence[dict[str, Any]]) -> Stop | None:
     """Whether the last readings are beyond a limit, as often in a row as the limits' patience says."""
-    last = list(lines)[-limits.patience :]
-    if len(last) < limits.patience:
-        return None
     for name, (reading, side) in READINGS.items():
         limit = getattr(limits, name)
-        if limit is None or any(reading not in line for line in last):
+        # A step on answers of an earlier one has a line without what was read of them.
+        last = [line for line in lines if reading in line][-limits.patience :]
+        if limit is None or len(last) < limits.patience:
             continue
         beyond = [line[reading] > limit if side == "above" else line[reading] < limit for line in last]
         if all(beyond):
@@ -61,3 +60,5 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.stop = self.stop or verdict(self._limits, lines)
         if self.stop is not None:
             control.should_training_stop = True
+            # A killed run goes on from before this, and stops here again.
+            control.should_save = False

@@ -2,8 +2,9 @@
 
 Hypothesis: GRPO with a reward of ``correct x (1 + bonus)`` for true, used fact tokens solves more held-out word
 problems than GRPO with the reward for right answers alone. Both start from the same fine-tuned model of their seed,
-drilled on facts and never shown a word problem. The arm `ungated` has the roadmap's first form, 0.1 for any token,
-right or wrong: its watch is expected to stop it. The arm `placebo` pays for tokens without content.
+drilled on facts, some of them in short stories, and never shown one of the word problems. The arm `ungated` has the
+roadmap's first form, 0.1 for any token, right or wrong: its watch is expected to stop it. The arm `placebo` pays for
+tokens without content.
 Command: vocablab run grpo-bonus --preset cpu
 Cost: cpu: 20 runs on 5 pretrained models of 1M parameters, about 20 minutes on 2 cores. full: GPT-2 124M on GSM8K; see
 `vocablab plan grpo-bonus --preset full`.
@@ -61,7 +62,9 @@ def _study(recipe: Recipe, claim: Benefit) -> Study:
     answers = Arm("answers_only", recipe, facts, "reward for right answers alone", tokens_from="sft")
     bonus = replace(recipe, rl=replace(recipe.rl, bonus=TokenBonus()))
     ungated = replace(recipe, rl=replace(recipe.rl, bonus=TokenBonus(gated=False, counts="any")))
-    placebo = replace(recipe, rl=replace(recipe.rl, bonus=TokenBonus(counts="any")))
+    # Tokens without content are idle by definition, and five of them are paid for.
+    limits = replace(recipe.rl.limits, idle_tokens=6.0)
+    placebo = replace(recipe, rl=replace(recipe.rl, bonus=TokenBonus(counts="any"), limits=limits))
     return Study(
         name="grpo-bonus",
         arms=(
