@@ -87,10 +87,16 @@ def newest(work: Path) -> str | None:
     return found
 
 
-def in_bfloat16(precision: str, device: str) -> bool:
-    """Whether products are computed in bfloat16: ``auto`` is that on a GPU only. On a CPU, autocast through the modules
-    of transformers was slower than float32 for models of 1M parameters (docs/log.md, 2026-11-29)."""
-    return resolved("float32" if precision == "auto" and device == "cpu" else precision, device) == "bfloat16"
+WIDE = 256
+"""Width from which bfloat16 pays on a CPU: autocast through the modules of transformers was slower than float32 at 128
+and faster at 384 (docs/log.md, 2026-11-29)."""
+
+
+def in_bfloat16(precision: str, device: str, model: Any) -> bool:
+    """Whether products are computed in bfloat16. ``auto``: where the hardware is faster at it and, on a CPU, the model
+    is wide enough to gain by it."""
+    narrow = precision == "auto" and device == "cpu" and model.get_input_embeddings().weight.shape[1] < WIDE
+    return resolved("float32" if narrow else precision, device) == "bfloat16"
 
 
 class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]

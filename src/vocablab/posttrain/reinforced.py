@@ -99,12 +99,13 @@ def reinforce(
     steps = config.steps * config.iterations
     work = directory / WORK
     before = trained_values(model)
+    bfloat16 = in_bfloat16(config.precision, device, model)
     with quiet():
         trainer = RewardTrainer(
             model=model,
             reward_funcs=book.functions(),
             rollout_func=book.rollout,
-            args=_arguments(config, steps, seed, device, work),
+            args=_arguments(config, steps, seed, work, device=device, bfloat16=bfloat16),
             train_dataset=Dataset.from_dict({"prompt": [str(i) for i in order]}),
             processing_class=load_tokenizer(model_directory),
             callbacks=[
@@ -143,7 +144,7 @@ def reinforce(
     }
 
 
-def _arguments(config: GRPO, steps: int, seed: int, device: str, work: Path) -> Any:
+def _arguments(config: GRPO, steps: int, seed: int, work: Path, *, device: str, bfloat16: bool) -> Any:
     """The trainer's settings; whatever is not named here is TRL's default."""
     from trl import GRPOConfig
 
@@ -171,7 +172,7 @@ def _arguments(config: GRPO, steps: int, seed: int, device: str, work: Path) -> 
         seed=seed,
         data_seed=seed,
         use_cpu=device == "cpu",
-        bf16=in_bfloat16(config.precision, device),
+        bf16=bfloat16,
         activation_checkpointing=False,
         dataloader_pin_memory=False,
         logging_steps=config.log_every,

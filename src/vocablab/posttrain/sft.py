@@ -49,8 +49,8 @@ class SupervisedFineTuning:
     """Which weights the next stage takes: those of the ``last`` step, or the ``best`` at the end of an epoch. Both are
     kept."""
     precision: str = execution_only("auto")
-    """Format of products: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on a GPU. Weights and optimiser state are
-    float32 always."""
+    """Format of products: ``float32``, ``bfloat16``, or ``auto``: bfloat16 on a GPU, and for wide models on a CPU that
+    is fast at it. Weights and optimiser state are float32 always."""
     micro_batch: int = execution_only(64)
     """Examples per forward pass."""
     packing: bool = execution_only(True)

@@ -198,7 +198,7 @@ def _learn(
             seed=task.seed,
             data_seed=task.seed,
             use_cpu=task.device == "cpu",
-            bf16=in_bfloat16(config.precision, task.device),
+            bf16=in_bfloat16(config.precision, task.device, model),
             activation_checkpointing=False,
             dataloader_pin_memory=False,
             logging_steps=every,
