@@ -135,7 +135,7 @@ def grpo_ours(start: Path, steps: int, out: Path) -> dict[str, Any]:
     reinforced.TimedCheckpoints = lambda *a: clock  # type: ignore[assignment,misc]
     try:
         config = GRPO(
-            OneStep(), steps, PROMPTS, GROUP, 1e-6, LONGEST, beta=0.0, limits=EVERY_STOP, held_out=1,
+            OneStep(), steps, PROMPTS, GROUP, 1e-6, LONGEST, beta=0.0, limits=EVERY_STOP, log_every=1, held_out=1,
             held_out_samples=1, read_every=10 * steps, micro_batch=PROMPTS * GROUP,
         )  # fmt: skip
         counts = reinforce(config, start, None, 0, "cpu", out, lambda *a: None)

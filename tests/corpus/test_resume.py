@@ -153,7 +153,7 @@ def test_another_command_does_not_go_on_with_it(text: Path, whole: Path, tmp_pat
     process.wait()
     other = vocablab(*COMMAND, "--source", str(text), "--out", str(out), "--seed", "1")
     assert other.returncode == 2
-    assert b"begun by another command (seed: 0 -> 1)" in other.stderr
+    assert b"begun by another configuration (seed: 0 -> 1)" in other.stderr
     (text / "6.jsonl").write_text('{"text": "one more"}\n')
     try:
         changed = vocablab(*COMMAND, "--source", str(text), "--out", str(whole))

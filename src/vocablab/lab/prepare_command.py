@@ -15,8 +15,7 @@ from rich.table import Table
 from vocablab.base.config import fingerprint, to_json
 from vocablab.base.data import data_directory
 from vocablab.base.errors import RunError, UserError
-from vocablab.base.files import read_json, write_json_atomically
-from vocablab.base.records import first_difference, read_record
+from vocablab.base.records import read_record
 from vocablab.corpus.build import DOSE_GATE, Arm, build, inputs_of
 from vocablab.corpus.corpus import Corpus
 from vocablab.corpus.fact_scan import canonical
@@ -105,7 +104,7 @@ def prepare_command(
     before = read_record(out)
     counts = publish_once(
         out, identity, lambda partial: _work(
-            partial, corpus, codecs, identity, directory, seed, texts, engine, address, jobs, quiet=as_json
+            partial, corpus, codecs, directory, seed, texts, engine, address, jobs, quiet=as_json
         ), "cpu", resumes=True,
     )  # fmt: skip
     if as_json:
@@ -120,7 +119,6 @@ def _work(
     partial: Path,
     corpus: Corpus,
     codecs: dict[str, Codec],
-    identity: dict[str, Any],
     data: Path | None,
     seed: int,
     texts: list[EvaluationText],
@@ -130,7 +128,6 @@ def _work(
     *,
     quiet: bool,
 ) -> dict[str, Any]:
-    _claim(partial, identity)
     partial = partial.resolve()
     arms = {name: Arm(codec, partial / name) for name, codec in codecs.items()}
     leaks = LeakIndex(texts) if texts else None
@@ -158,22 +155,7 @@ def _work(
         red = [gate for gate in arm["gates"] if not gate["passed"]]
         if red:
             raise RunError(f"{name}: {red[0]['name']} (rule {red[0]['rule']}) does not hold: {red[0]['detail']}.")
-    (partial / "identity.json").unlink()
     return counts
-
-
-def _claim(partial: Path, identity: dict[str, Any]) -> None:
-    """Refuse to go on with what another command left; note whose it is."""
-    path = partial / "identity.json"
-    if path.exists():
-        known = read_json(path, "the identity of an unfinished corpus")
-        if fingerprint(known) != fingerprint(identity):
-            change = first_difference(known, json.loads(json.dumps(identity)))
-            raise UserError(
-                f"{partial} was begun by another command ({change}); finish that one, or use another --out."
-            )
-    else:
-        write_json_atomically(path, identity)
 
 
 def _identity(
