@@ -93,8 +93,8 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(
     assert not out.with_name("corpus.partial").exists()
 
 
-def test_a_killed_worker_is_one_sentence_and_the_same_command_goes_on(text: Path, whole: Path, tmp_path: Path) -> None:
-    out = tmp_path / "corpus"
+def killed_worker(text: Path, out: Path) -> tuple[int, bytes]:
+    """Status and words of a build whose workers were killed half-way."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from vocablab.lab.cli import main; main()", *COMMAND, "--source", str(text), "--out",
          str(out), "--jobs", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -110,7 +110,17 @@ def test_a_killed_worker_is_one_sentence_and_the_same_command_goes_on(text: Path
             if any("forkserver" in word for word in worker.cmdline()) and worker.parent().pid != process.pid:
                 worker.kill()
     _, err = process.communicate()
-    assert process.returncode == 1
+    return process.returncode, err
+
+
+def test_a_killed_worker_is_one_sentence_and_the_same_command_goes_on(text: Path, whole: Path, tmp_path: Path) -> None:
+    # On a busy machine a build may be over before its workers are killed: then it is begun anew elsewhere.
+    for attempt in range(4):
+        out = tmp_path / f"corpus{attempt}"
+        status, err = killed_worker(text, out)
+        if status:
+            break
+    assert status == 1
     assert b"the same command goes on" in err
     assert err.count(b"Traceback") == 0
     assert vocablab(*COMMAND, "--source", str(text), "--out", str(out)).returncode == 0
