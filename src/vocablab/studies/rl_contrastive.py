@@ -5,7 +5,7 @@ within the pair teaches the model to use them where they apply, and it solves mo
 trained on pairs of two free answers with the same reward. The model was drilled with a token at half of the sites, so
 that it can do both. The arm `prompted` gives the first answer a hint instead of banning tokens in the second.
 Command: vocablab run rl-contrastive --preset cpu
-Cost: cpu: 15 runs on 5 pretrained models of 1M parameters, about 15 minutes on 2 cores. full: GPT-2 124M on GSM8K; see
+Cost: cpu: 15 runs on 5 pretrained models of 1M parameters, 24 minutes on 2 busy cores. full: GPT-2 124M on GSM8K; see
 `vocablab plan rl-contrastive --preset full`.
 Expected: every arm learns; fact tokens fall out of use, since after drills with half of them a plain equation is right
 more often, so pairs teach the model to do without.

@@ -5,7 +5,7 @@ Hypothesis: a model that is given one token per product only when it is fine-tun
 learns the same drills and problems in plain text. Corpus and pretrained model are shared by all arms of a seed. The arm
 `interleaved` learns drills and problems in turn, batch by batch, instead of mixed.
 Command: vocablab run sft-drills --preset cpu
-Cost: cpu: 15 runs on 5 pretrained models of 1M parameters, about 12 minutes on 2 cores. full: GPT-2 124M, drills beside
+Cost: cpu: 15 runs on 5 pretrained models of 1M parameters, 16 minutes on 2 busy cores. full: GPT-2 124M, drills beside
 GSM8K, half and half; see `vocablab plan sft-drills --preset full`.
 Expected: every arm answers nearly all drills of trained facts rightly. Facts that no drill states stay out of reach.
 """
