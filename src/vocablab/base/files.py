@@ -71,7 +71,7 @@ def partial_directory(final: Path, *, keep: bool) -> Path:
     """
     partial = final.with_name(final.name + PARTIAL_SUFFIX)
     if partial.exists() and not keep:
-        # The one removal in vocablab: only ever a directory whose name ends in .partial.
+        # Only ever a directory whose name ends in .partial; inside of one stages drop their own work.
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
     return partial

@@ -50,7 +50,7 @@ def probe_command(
         "stage": "probe",
         "format": FORMATS["probe"],
         "models": [source.identity() for source in sources],
-        "initial": None if initial is None else str(initial),
+        "initial": None if initial is None else model_source(str(initial), "main", directory).identity(),
         "probe": to_json(config, identity_only=True),
     }
 

@@ -1,5 +1,6 @@
 """Probing a run: its finished model, the rows it started from, and how often its tokens were shown."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def run_at(path: Path, device: str, data: Path | None) -> RunContext | None:
     """
     for place in (path, path.parent):
         study_file = place.parent.parent / STUDY_FILE
-        if not place.name.startswith("seed") or not study_file.exists():
+        if not re.fullmatch(r"seed\d+", place.name) or not study_file.exists():
             continue
         try:
             study: Study = from_json(Study, read_json(study_file, "the study's file").get("study"), str(study_file))

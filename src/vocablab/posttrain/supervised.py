@@ -96,7 +96,7 @@ def fine_tune(
     short, short_drills = ([e for e in examples if e.example_id in rows] for examples in (problems, drills))
     planned = lessons(config, short, short_drills, seed)
     task = _Task(config, model_directory, codec, seed, device, directory, progress, model.config.pad_token_id)
-    _check_collators(codec, rows, at_once)
+    checked = _check_collators(codec, rows, at_once)
     before = trained_values(model)
     history: list[dict[str, Any]] = []
     done = 0
@@ -136,7 +136,7 @@ def fine_tune(
         "spans": len(spans),
         "exposures": {name: exposures[name] for name in codec.vocabulary.added},
         **told,
-        "gates": [_eos_gate(len(rows)), moves_gate(changed)],
+        "gates": [_eos_gate(checked), moves_gate(changed)],
     }
 
 
@@ -153,13 +153,14 @@ def _rows(codec: Codec, examples: Sequence[Example], context: int) -> tuple[dict
     return found, too_long
 
 
-def _check_collators(codec: Codec, rows: dict[str, Labelled], at_once: int) -> None:
-    """Rule 7 on what TRL's collator and ours make of the first examples."""
+def _check_collators(codec: Codec, rows: dict[str, Labelled], at_once: int) -> int:
+    """Rule 7 on what TRL's collator and ours make of the first examples; how many they are."""
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     sample, eos = [row.row() for row in list(rows.values())[: 4 * at_once]], codec.vocabulary.eos_id
     check_labels(DataCollatorForLanguageModeling(pad_token_id=eos)(sample), eos, sample)
     check_packed(PackedCollator(eos)(sample), eos, sample)
+    return len(sample)
 
 
 def _learn(
@@ -249,7 +250,8 @@ def _keep_both(task: _Task, history: list[dict[str, Any]], before: int, forms: F
         # Copied, and made anew by an attempt after one that was killed here: the work is there until the end.
         kept = _newest_lesson(task.directory / WORK) / BEST
         other = task.directory / (BEST if task.config.use == LAST else LAST)
-        shutil.rmtree(other, ignore_errors=True)
+        if other.exists():
+            shutil.rmtree(other)
         other.mkdir()
         for file in kept.iterdir():
             if task.config.use == LAST:
@@ -270,5 +272,5 @@ def _eos_gate(examples: int) -> dict[str, Any]:
         "rule": 7,
         "name": "Exactly one labelled EOS per example, padding never labelled, no example sees another",
         "passed": True,
-        "detail": f"checked on TRL's collator and ours, of {examples} examples",
+        "detail": f"checked on TRL's collator and ours over {examples} examples",
     }
