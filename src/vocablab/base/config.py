@@ -10,6 +10,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from vocablab.base.errors import UserError
@@ -161,3 +162,17 @@ def override(config: T, path: str, text: str) -> T:
             raise UserError(f"--set {path}: '{key}' is a plain value and has no fields.")
         node = inner
     return typing.cast(T, from_json(type(config), data, "--set " + path))
+
+
+def overridden(config: T, overrides: Sequence[str]) -> T:
+    """`config` with every ``field.path=value`` of a command line applied, in order.
+
+    Raises:
+        UserError: for one that is not of this form, or as `override` does.
+    """
+    for one in overrides:
+        path, equals, text = one.partition("=")
+        if not equals:
+            raise UserError(f"--set {one}: it is field=value.")
+        config = override(config, path, text)
+    return config

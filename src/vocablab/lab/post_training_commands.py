@@ -3,13 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from vocablab.base.errors import UserError
 
-Config = TypeVar("Config")
 BONUSES = ("none", "used", "ungated")
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A directory that `vocablab export` made, or a run of a study.")
@@ -39,7 +38,7 @@ def sft_command(
     unseen: Unseen = "", seed: Seed = 0, device: Device = "auto", data: Data = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Fine-tune a model on a task's examples. Killed, the same command goes on."""
-    from vocablab.base.config import to_json
+    from vocablab.base.config import overridden, to_json
     from vocablab.base.data import data_directory
     from vocablab.lab.devices import chosen_device
     from vocablab.lab.models import model_source
@@ -49,11 +48,11 @@ def sft_command(
     from vocablab.tasks.named import named_tasks
 
     chosen = tuple(named_tasks([name.strip() for name in tasks.split(",") if name.strip()], None, 0))
-    config = _overridden(
+    config = overridden(
         SupervisedFineTuning(
             epochs, batch_size, learning_rate, tasks=chosen, drills=Drills() if drills else None, order=order
         ),
-        overrides,
+        overrides or [],
     )
     where, directory = chosen_device(device), data_directory(data)
     asked = _unseen(unseen, directory)
@@ -103,7 +102,7 @@ def rl_command(
     unseen: Unseen = "", seed: Seed = 0, device: Device = "auto", data: Data = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Train a model by reward: GRPO, or contrastive pairs. Killed, the same command goes on."""
-    from vocablab.base.config import to_json
+    from vocablab.base.config import overridden, to_json
     from vocablab.base.data import data_directory
     from vocablab.lab.devices import chosen_device
     from vocablab.lab.models import model_source
@@ -117,12 +116,12 @@ def rl_command(
     found = named_tasks([task], None, 0)
     if len(found) != 1:
         raise UserError(f"--task {task}: give the one way to ask it.")
-    config = _overridden(
+    config = overridden(
         GRPO(
             found[0], steps, prompts, group, learning_rate, max_new_tokens, bonus=known[bonus],
             contrast=None if contrast is None else Contrast(contrast), scale="group" if contrast is None else "none",
         ),
-        overrides,
+        overrides or [],
     )  # fmt: skip
     where, directory = chosen_device(device), data_directory(data)
     asked = _unseen(unseen, directory)
@@ -160,17 +159,6 @@ def _unseen(names: str, data: Path | None) -> Any:
 
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     return WhatIsUnseen.of(named_tasks(chosen, None, 0), data)
-
-
-def _overridden(config: Config, overrides: list[str] | None) -> Config:
-    from vocablab.base.config import override
-
-    for one in overrides or []:
-        path, equals, text = one.partition("=")
-        if not equals:
-            raise UserError(f"--set {one}: it is field=value.")
-        config = override(config, path, text)
-    return config
 
 
 def _stage(

@@ -150,18 +150,12 @@ def _hash_of_index(train: Any) -> str:
 
 
 def _recipe(name: str, budget: Any, overrides: list[str]) -> Any:
-    from vocablab.base.config import override
+    from vocablab.base.config import overridden
     from vocablab.lab.recipes import PRETRAINING
 
     if name not in PRETRAINING:
         raise UserError(f"--recipe {name}: there is {', '.join(PRETRAINING)}.")
-    made = PRETRAINING[name](budget)
-    for one in overrides:
-        path, equals, text = one.partition("=")
-        if not equals:
-            raise UserError(f"--set {one}: it is field=value.")
-        made = override(made, path, text)
-    return made
+    return overridden(PRETRAINING[name](budget), overrides)
 
 
 def _budget(tokens: str | None, source_bytes: str | None, corpus: Path) -> Any:
