@@ -24,9 +24,16 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` either keeps its old content or has all of the new one, also after a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_bytes_atomically(path: Path, data: bytes, *, parents: bool = True) -> None:
+    """Write `data` so that `path` either keeps its old content or has all of the new one, also after a kill.
+
+    Args:
+        path: the file.
+        data: its content.
+        parents: make its directory where there is none; without, a directory that is gone stays gone.
+    """
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as handle:
         handle.write(data)

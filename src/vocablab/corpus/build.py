@@ -126,6 +126,9 @@ def build(
     labels = [source.label for source in corpus.sources] + ([DOSE_SOURCE] if corpus.dose else [])
     if len(set(labels)) != len(labels):
         raise UserError(f"two sources have the same name: {', '.join(labels)}.")
+    retired = work.with_name(f"{work.name}.retired")
+    if retired.exists():
+        shutil.rmtree(retired)
     set_up(work, seed, corpus.validation_share, labels, codecs, leaks)
     collector = _Collector(str(work), data, seed, engine, progress)
     shares = _shares(corpus)
@@ -160,7 +163,10 @@ def build(
         progress(done, len(wanted), "writing shards")
     by_split = [(split, result) for (split, _), result in zip(wanted, results, strict=True)]
     counts = _counts(corpus, arms, taken, by_split, dosed)
-    shutil.rmtree(work)
+    # Under its own name a node of a cluster may still write to it, at a block that nobody waits for any more; under
+    # another one no file appears while it is emptied.
+    work.rename(retired)
+    shutil.rmtree(retired)
     return counts
 
 

@@ -178,8 +178,8 @@ class RunReader:
 
 
 def write_block_summary(path: Path, runs: list[Summary]) -> None:
-    """Say that a block is done: written after its runs."""
-    write_bytes_atomically(path, json.dumps([run.to_json() for run in runs]).encode())
+    """Say that a block is done: written after its runs, into their directory."""
+    write_bytes_atomically(path, json.dumps([run.to_json() for run in runs]).encode(), parents=False)
 
 
 def read_block_summary(path: Path) -> list[Summary] | None:

@@ -7,7 +7,7 @@ import multiprocessing
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any
@@ -27,7 +27,11 @@ class Engine(ABC):
 
     @abstractmethod
     def encode(self, directory: str, source: int, parts: list[NumberedPart]) -> Iterator[list[Summary]]:
-        """`encode_block` for every block of `parts`, in order. The caller may stop early."""
+        """`encode_block` for every block of `parts`, in order. The caller may stop early.
+
+        Work that was handed out ahead may then still be going on where this engine cannot wait for it; what it finds
+        is lost.
+        """
 
     @abstractmethod
     def assemble(self, directory: str, wanted: list[tuple[str, int]]) -> Iterator[dict[str, Any]]:
@@ -104,8 +108,9 @@ class LocalWorkers(Engine):
                 "a worker process was killed (is there enough memory?); the same command goes on from here."
             ) from None
         finally:
-            for future in waiting:
-                future.cancel()
+            # Work that has begun cannot be called back. It ends before anybody goes on: nothing is written to the job's
+            # directory behind the back of a caller who removes it.
+            wait([future for future in waiting if not future.cancel()])
 
 
 def _read_job(directory: str) -> None:
