@@ -9,8 +9,9 @@ import typer
 
 from vocablab.analysis.calibration import HIGHEST_FALSE_POSITIVES, NULL, Calibration, calibrate, cells
 from vocablab.analysis.claims import Benefit, NoHarm
-from vocablab.analysis.simulation import Continuous, Rare, measure
-from vocablab.analysis.statistics import estimate
+from vocablab.analysis.error_rates import measure
+from vocablab.analysis.estimates import estimate
+from vocablab.analysis.simulation import Continuous, Rare
 from vocablab.analysis.verdict import benefit_word, decide, no_harm_word
 from vocablab.lab import calibrate_command
 

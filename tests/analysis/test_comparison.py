@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vocablab.analysis.comparison import compare, read_scores
-from vocablab.analysis.statistics import estimate
+from vocablab.analysis.comparison import compare
+from vocablab.analysis.estimates import estimate
+from vocablab.analysis.score_sets import read_scores
 from vocablab.base.errors import UserError
 
 ITEMS = 40

@@ -7,7 +7,7 @@ import pytest
 from vocablab.analysis.intervals import mean_interval, ratio_interval
 from vocablab.analysis.score_table import score_table
 from vocablab.analysis.scores import item_values, measures, usual_ways
-from vocablab.analysis.statistics import wilson
+from vocablab.base.proportions import wilson
 
 
 def test_single_items_of_0_and_1_get_wilsons_interval() -> None:

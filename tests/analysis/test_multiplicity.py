@@ -8,8 +8,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from vocablab.analysis.estimates import Estimate, estimate
 from vocablab.analysis.multiplicity import SharedControl, benjamini_hochberg, dunnett, holm
-from vocablab.analysis.statistics import Estimate, Variance, estimate
+from vocablab.analysis.variance_components import Variance
 
 P = [0.01, 0.04, 0.03, 0.005, 0.2]
 

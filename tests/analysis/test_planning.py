@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from vocablab.analysis.claims import Benefit, NoHarm
+from vocablab.analysis.contrasts import contrasts
 from vocablab.analysis.planning import ASSUMED, assumed, cannot_detect, power
 from vocablab.analysis.simulation import Continuous
-from vocablab.analysis.statistics import Variance, contrasts
+from vocablab.analysis.variance_components import Variance
 
 CLAIM = Benefit("arithmetic.heldout", "acc", delta=0.1)
 

@@ -19,7 +19,8 @@ from vocablab.analysis.page import write_report
 from vocablab.analysis.pictures import MOST
 from vocablab.analysis.probe_page import render, write_probe_page
 from vocablab.analysis.probe_pictures import LARGEST, write_pictures
-from vocablab.analysis.probe_questions import QUESTIONS, answers, false_discovery_rates, read_findings, reasons
+from vocablab.analysis.probe_question_list import QUESTIONS
+from vocablab.analysis.probe_questions import answers, false_discovery_rates, read_findings, reasons
 from vocablab.base.errors import UserError
 
 MakeStudy = Callable[..., Path]
@@ -30,13 +31,18 @@ PIXEL = b"\x89PNG\r\n\x1a\n" + b"0" * 40
 def measure(probe: str, place: str, target: str, metric: str, value: float, **more: Any) -> dict[str, Any]:
     """A measure as in `findings.json`."""
     given = {"probe": probe, "place": place, "target": target, "metric": metric, "value": value}
-    return given | {"control": 0.0, "p": None, "n": 45, "note": ""} | more
+    return given | {"control": 0.0, "p": None, "n": 45, "note": "", "low": None, "high": None} | more
 
 
 def share(probe: str, place: str, target: str, metric: str, value: float, low: float, high: float) -> dict[str, Any]:
-    """A share of answers with its interval in the note, as the probes write it."""
-    note = f"9 of 45 texts about 45 facts, 95% interval {low:.3f} to {high:.3f} (Wilson). Control: chance."
-    return measure(probe, place, target, metric, value, control=0.02, note=note)
+    """A share of answers with its interval."""
+    return measure(probe, place, target, metric, value, control=0.02, low=low, high=high)
+
+
+def compared(ways: str, value: float, p: float) -> dict[str, Any]:
+    """A paired difference of answers."""
+    more = {"control": None, "p": p, "low": value - 0.1, "high": value + 0.1}
+    return measure("retrieval", "greedy", f"questions, {ways}", "accuracy difference", value, **more)
 
 
 def figures(name: str) -> list[dict[str, Any]]:
@@ -187,13 +193,26 @@ def test_training_and_what_tokens_do_for_answers() -> None:
     assert [row["adjusted"] for part in answer["parts"] for row in part["rows"]] == [None, None]
     assert word([audit | {"value": 0.9}, start | {"value": 0.99}], "trained?") == "no"
     assert word([audit | {"value": 0.1}], "trained?") == "in part"
-    free, banned = (
-        share("retrieval", "greedy", f"questions, {way}", "accuracy", 0.8, 0.7, 0.9) for way in ("free", "banned")
-    )
-    assert word([free], "banned") == "not measured"
-    assert word([free, banned], "banned") == "no"
-    assert word([free, share(*(banned[k] for k in list(banned)[:4]), 0.2, 0.1, 0.3)], "banned") == "yes"
-    assert word([free, share(*(banned[k] for k in list(banned)[:4]), 0.7, 0.6, 0.8)], "banned") == "not clear"
+
+
+def test_only_pairs_of_answers_say_whether_tokens_help() -> None:
+    free = share("retrieval", "greedy", "questions, free", "accuracy", 0.8, 0.7, 0.9)
+    banned = share("retrieval", "greedy", "questions, banned", "accuracy", 0.2, 0.1, 0.3)
+    # Two shares with their intervals leave out that the questions are the same.
+    assert word([free, banned], "banned") == "not measured"
+    assert word([compared("free - banned", 0.6, 0.001)], "banned") == "yes"
+    assert word([compared("free - banned", 0.0, 1.0)], "banned") == "no"
+    assert word([compared("free - banned", -0.6, 0.001)], "banned") == "no"
+    both = [compared("free - banned", 0.3, 0.03), compared("forced - banned", 0.3, 0.03)]
+    assert word(both[:1], "banned") == "yes"
+    assert word(both, "banned") == "not clear"  # after Holm
+    assert word([both[0] | {"p": 0.001}, both[1] | {"p": 0.9}], "banned") == "in part"
+    # Forced beside free is shown, and is no answer to the question.
+    assert word([compared("forced - free", 0.6, 0.001)], "banned") == "not measured"
+    (answer,) = [one for one in answers([free, banned, both[0]]) if "banned" in one["question"]]
+    (said,) = reasons(answer)
+    assert "questions, free - banned, accuracy difference 0.300 (0.200 to 0.400), p 0.030 after Holm" in said
+    assert "questions, banned, accuracy 0.200 (0.100 to 0.300)" in said
 
 
 def test_hostile_text_is_escaped(tmp_path: Path) -> None:
@@ -312,6 +331,10 @@ def test_damaged_findings_are_one_sentence(make_study: MakeStudy, tmp_path: Path
     _probed(study, "mul_facts", 0, {"measures": 3}, {})
     with pytest.raises(UserError, match="does not hold a probe's findings"):
         write_report(study)
+    bare = {name: value for name, value in kappa(0.9, 0.001).items() if name not in ("low", "high")}
+    (tmp_path / "old.json").write_text(json.dumps(findings(measures=[bare])))
+    with pytest.raises(UserError, match="does not hold a probe's findings"):
+        read_findings(tmp_path / "old.json")
     with pytest.raises(UserError, match="missing"):
         read_findings(tmp_path / "nowhere.json")
 

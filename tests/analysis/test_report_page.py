@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from vocablab.analysis.csv_tables import write_csv_tables
-from vocablab.analysis.page import render, script_json, write_report
+from vocablab.analysis.html_page import script_json
+from vocablab.analysis.page import render, write_report
 from vocablab.analysis.report_data import build_report
 from vocablab.analysis.samples import token_pieces
 from vocablab.base.errors import UserError

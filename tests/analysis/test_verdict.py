@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 
 from vocablab.analysis.claims import Benefit, Claim, NoHarm
-from vocablab.analysis.statistics import Estimate, Variance
+from vocablab.analysis.estimates import Estimate
+from vocablab.analysis.variance_components import Variance
 from vocablab.analysis.verdict import Verdict, adjusted, decide
 from vocablab.base.config import from_json, to_json
 from vocablab.base.errors import UserError

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vocablab.analysis.comparison import ScoreSet, compare
+from vocablab.analysis.comparison import compare
+from vocablab.analysis.score_sets import ScoreSet
 from vocablab.analysis.scores import item_values
 from vocablab.base.config import fingerprint, from_json, to_json
 from vocablab.base.files import read_json

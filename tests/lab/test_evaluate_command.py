@@ -9,8 +9,8 @@ import pytest
 from support.models import make_codec
 from support.shell import vocablab
 
-from vocablab.analysis.statistics import wilson
 from vocablab.base.errors import UserError
+from vocablab.base.proportions import wilson
 from vocablab.corpus.lost_form import FormCode
 from vocablab.evaluate.answering import Answering
 from vocablab.export.hugging_face import export

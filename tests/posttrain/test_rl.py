@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,8 +19,9 @@ from vocablab.model.gpt2 import GPT2Config
 from vocablab.model.modern import ModernConfig
 from vocablab.model.network import ModelConfig
 from vocablab.posttrain.checkpoints import load_model
+from vocablab.posttrain.curriculum import PASS_RATES, Course, places, worth_attempting
 from vocablab.posttrain.grpo_trainer import COMPLETIONS, paired, zero_variance
-from vocablab.posttrain.reinforced import METRICS, PASS_RATES, _order, reinforce
+from vocablab.posttrain.reinforced import METRICS, reinforce
 from vocablab.posttrain.rewards import Judged
 from vocablab.posttrain.rl import GRPO, Contrast, Curriculum, Limits, TokenBonus
 from vocablab.posttrain.rollouts import Rollouts, problem
@@ -141,7 +143,10 @@ class Killed(Exception):
 @pytest.mark.parametrize("iterations", [1, 2])
 def test_interrupted_and_resumed_equals_uninterrupted(answering: Path, tmp_path: Path, iterations: int) -> None:
     config = grpo(
-        checkpoint_seconds=0.0, iterations=iterations, curriculum=Curriculum(samples=2, least=0.0, most=1.0), steps=3
+        checkpoint_seconds=0.0,
+        iterations=iterations,
+        steps=4,
+        curriculum=Curriculum(samples=2, least=0.0, most=1.0, again_every=2),
     )
     counts = run(config, answering, tmp_path / "whole")
 
@@ -268,17 +273,57 @@ def test_zero_variance_is_by_group() -> None:
     assert zero_variance([1, 0, 1, 0], 2) == 0.0
 
 
-def test_a_curriculum_keeps_what_is_neither_sure_nor_hopeless() -> None:
+def course(config: GRPO, rates: dict[int, list[float]], path: Path) -> Course:
+    """The problems of a training whose pass rates are known."""
+    items = TASK.problems(None)[: len(rates[0])]
+    return Course(config, items, 0, lambda step: rates[step], path / PASS_RATES)
+
+
+def test_a_curriculum_keeps_what_is_neither_sure_nor_hopeless(tmp_path: Path) -> None:
     config = grpo(steps=6, prompts=2, curriculum=Curriculum(least=0.2, most=0.8, order="easy_first"))
     rates = [0.0, 0.3, 0.5, 0.7, 1.0, 0.8]
-    order = _order(config, 6, rates, 0)
+    order = course(config, {0: rates}, tmp_path).order
     assert set(order) == {1, 2, 3, 5}
     assert order[:4] == [5, 3, 2, 1]
     assert len(order) == 12
     assert all(len({order[i], order[i + 1]}) == 2 for i in range(0, 12, 2))
+    hard = grpo(steps=1, prompts=2, curriculum=Curriculum(least=0.85, most=0.95))
+    (tmp_path / "hard").mkdir()
     with pytest.raises(UserError, match="1 of 6 problems are worth an attempt"):
-        _order(grpo(steps=1, prompts=2, curriculum=Curriculum(least=0.85, most=0.95)), 6, [*rates[:4], 0.1, 0.9], 0)
-    assert set(_order(grpo(steps=6, prompts=2), 6, None, 0)) == set(range(6))
+        course(hard, {0: [*rates[:4], 0.1, 0.9]}, tmp_path / "hard")
+    assert set(places(grpo(steps=6, prompts=2), worth_attempting(None, 6, None), None, 0, 0)) == set(range(6))
+
+
+def step_end(one: Course, step: int) -> bool:
+    """Whether training is to stop after a step."""
+    control = SimpleNamespace(should_training_stop=False)
+    one.on_step_end(None, SimpleNamespace(global_step=step, max_steps=6), control)
+    return control.should_training_stop
+
+
+def test_a_curriculum_that_is_measured_again_follows_the_model(tmp_path: Path) -> None:
+    config = grpo(steps=6, prompts=2, curriculum=Curriculum(least=0.2, most=0.8, again_every=2))
+    rates = {0: [0.5, 0.5, 0.5, 0, 0, 0], 2: [1, 1, 0.5, 0.5, 0.3, 0], 4: [1, 1, 1, 1, 0.9, 0.5]}
+    one = course(config, rates, tmp_path)
+    before = list(one.order)
+    assert set(before) == {0, 1, 2}
+    assert not step_end(one, 1)
+    assert one.order == before
+    assert not step_end(one, 2)
+    # What is over stays; from the third step on, places 4 to 11, other problems stand.
+    assert one.order[:4] == before[:4]
+    assert set(one.order[4:]) == {2, 3, 4}
+    assert len(one.order) == 12
+    assert not step_end(one, 3)
+    again = Course(
+        config, TASK.problems(None)[:6], 0, lambda step: pytest.fail("measured twice"), tmp_path / PASS_RATES
+    )
+    again.on_train_begin(None, SimpleNamespace(global_step=3), SimpleNamespace())
+    assert again.order == one.order
+    assert step_end(one, 4)
+    assert one.stop is not None
+    assert one.stop.reason == "curriculum"
+    assert "1 of 6 problems are worth an attempt (pass rate 0.2 to 0.8 after 4 steps)" in one.stop.sentence
 
 
 @pytest.mark.parametrize(
@@ -366,9 +411,9 @@ def test_a_group_read_as_a_tree_has_the_loss_and_gradients_of_its_texts(
     assert torch.allclose(found[0][1], found[1][1], atol=2e-5 * float(found[1][1].abs().max()))
 
 
-def test_a_curriculum_from_easy_to_hard_leaves_no_problem_out() -> None:
+def test_a_curriculum_from_easy_to_hard_leaves_no_problem_out(tmp_path: Path) -> None:
     config = grpo(steps=100, prompts=16, curriculum=Curriculum(least=0.1, most=0.9, order="easy_first"))
-    order = _order(config, 30, [0.1 + 0.02 * i for i in range(30)], 0)
+    order = course(config, {0: [0.1 + 0.02 * i for i in range(30)]}, tmp_path).order
     assert set(order) == set(range(30))
     assert order[:16] == sorted(order[:16], reverse=True)
 

@@ -56,6 +56,8 @@ def check(found: Findings) -> None:
         assert math.isfinite(measure.value), measure
         assert measure.control is None or math.isfinite(measure.control), measure
         assert measure.n > 0, measure
+        bounds = (measure.low, measure.high)
+        assert bounds == (None, None) or bounds[0] <= measure.value <= bounds[1], measure
     json.dumps(found.as_json(), allow_nan=False)
     names = [figure.name for figure in found.figures]
     assert len(set(names)) == len(names)

@@ -1,6 +1,8 @@
 """Planted models: what probes say of one that copies its facts, one that recomputes, and one that knows nothing."""
 
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Multiplication
+from vocablab.facts.held_out import HeldOutFacts
 from vocablab.probe.attention import attention
 from vocablab.probe.causal import causal
 from vocablab.probe.composed import composed
@@ -19,7 +22,8 @@ from vocablab.probe.measures import Findings, Measure
 from vocablab.probe.passes import bits_after, changed_output, layers
 from vocablab.probe.retrieval import retrieval
 from vocablab.probe.row_prediction import predict
-from vocablab.probe.subject import Subject, facts_of
+from vocablab.probe.subject import Subject, facts_of, untaught_ids
+from vocablab.probe.untaught import untaught
 from vocablab.vocab.base_vocabulary import TrainedBPE
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.interventions import FactTokens
@@ -283,8 +287,9 @@ def test_a_copying_model_looks_at_its_token(copies: Subject) -> None:
     assert token.value > 3 * token.control
 
 
-def test_rows_that_follow_from_operands_are_composed(codec: Codec) -> None:
-    """Rows are a sum of a row per operand: if a result is held out the others say all, if an operand is, little."""
+@pytest.fixture(scope="module")
+def reads_rows(codec: Codec) -> Subject:
+    """Answers by the row of a token, which is a sum of a row per operand."""
     model = tiny(codec)
     rng = np.random.default_rng(1)
     first, second = rng.standard_normal((2, 8, WIDTH))
@@ -296,7 +301,12 @@ def test_rows_that_follow_from_operands_are_composed(codec: Codec) -> None:
     table.requires_grad_(False)
     subject = subject_of(model, codec)
     train(subject, lambda one: one.stated, (BARE,), 180)
-    found = composed(subject)
+    return subject
+
+
+def test_rows_that_follow_from_operands_are_composed(reads_rows: Subject) -> None:
+    """If a result is held out the others say all, if an operand is, little."""
+    found = composed(reads_rows)
     rank = "answer reciprocal rank"
     trained = one(found, "trained row by result", rank).value
     by_result = one(found, "composed row by result", rank)
@@ -308,6 +318,45 @@ def test_rows_that_follow_from_operands_are_composed(codec: Codec) -> None:
     assert one(found, "by operand", "explained variance").value < 0.5
     assert one(found, "composed row by operand", rank).value < 0.7 * trained
     assert one(found, "random row by result", rank).value < 0.7 * trained
+
+
+@pytest.mark.parametrize("row", ["right", "of another fact", "mean"])
+def test_rows_of_untaught_tokens_are_used_as_they_are(reads_rows: Subject, row: str) -> None:
+    """The rows that a perfect composition would have found, and two that know nothing of their fact."""
+    hidden = HeldOutFacts("result", (12, 20))
+    codec = replace(reads_rows.codec, intervention=FactTokens(FAMILY, untaught=hidden))
+    subject = subject_of(deepcopy(reads_rows.model), codec, np.array([0 if fact in hidden else 9 for fact in FACTS]))
+    ids = list(untaught_ids(codec).values())
+    assert len(ids) == 3
+    assert [subject.ids[n] in ids for n in range(len(FACTS))] == [fact is None for fact in subject.facts]
+    with torch.no_grad():
+        for table in (subject.model.get_input_embeddings().weight, subject.model.get_output_embeddings().weight):
+            others = [i for i in subject.ids if i not in ids]
+            rows = {"right": table[ids], "of another fact": table[others[-3:]], "mean": table[others].mean(0)}
+            table[ids] = rows[row]
+    found = untaught(subject)
+    assert not found.notes
+    own = one(found, "own row of untaught facts", "answer bits")
+    assert own.n == 3
+    assert own.control is not None
+    assert one(found, "taught row of taught facts", "answer reciprocal rank").value > 0.9
+    if row == "right":
+        assert one(found, "own row of untaught facts", "answer reciprocal rank").value > 0.9
+        assert own.value < own.control - 2
+    elif row == "mean":
+        assert own.value == pytest.approx(own.control, abs=1e-3)
+        assert own.p is not None
+        assert own.p > 0.2
+    else:
+        assert one(found, "own row of untaught facts", "answer reciprocal rank").value < 0.5
+        assert own.value > own.control
+
+
+def test_untaught_tokens_that_were_shown_are_named(reads_rows: Subject) -> None:
+    codec = replace(reads_rows.codec, intervention=FactTokens(FAMILY, untaught=HeldOutFacts("row", (3,))))
+    subject = subject_of(reads_rows.model, codec, np.ones(len(FACTS), dtype=int))
+    assert "declared untaught were shown 5 times" in untaught(subject).notes[0]
+    assert not untaught(reads_rows).measures
 
 
 def test_ridge_predicts_what_is_linear_and_nothing_else() -> None:

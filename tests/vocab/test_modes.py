@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vocablab.base.errors import UserError
 from vocablab.facts.families import Rhyme, formula
+from vocablab.facts.held_out import HeldOutFacts
 from vocablab.vocab.code_tokens import CodeTokens, code_coverage, mine_idioms
 from vocablab.vocab.controls import CounterfactualFacts, PauseToken, PlainTextFacts, ShuffledMeaning, WidenedModel
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
@@ -34,6 +35,18 @@ TEXT = "So 6*9=54, 7 x 8 = 56; bare 3 * 4, a 4x4 truck, cost $<<2*3=6>>6 and 6 *
         (
             FactTokens(mode="operands"),
             "So <MUL_6_9>=54, <MUL_7_8> = 56; bare 3 * 4, a 4x4 truck, cost $<MUL_2_3> = 6 and 6 * 9 = 55.",
+        ),
+        (
+            FactTokens(untaught=HeldOutFacts("operand", (7,))),
+            "So <MUL_6_9_54>, 7 x 8 = 56; bare 3 * 4, a 4x4 truck, cost $<MUL_2_3_6> and 6 * 9 = 55.",
+        ),
+        (
+            FactTokens(mode="operands", untaught=HeldOutFacts("result", (54, 6))),
+            "So 6*9=54, <MUL_7_8> = 56; bare 3 * 4, a 4x4 truck, cost $<<2*3=6>>6 and 6 * 9 = 55.",
+        ),
+        (
+            PlainTextFacts(FactTokens(untaught=HeldOutFacts("row", (2, 6)))),
+            "So 6*9=54, 7 * 8 = 56; bare 3 * 4, a 4x4 truck, cost $<<2*3=6>>6 and 6 * 9 = 55.",
         ),
         (
             PlainTextFacts(FactTokens()),

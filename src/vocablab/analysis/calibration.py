@@ -42,7 +42,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from vocablab.analysis.simulation import Continuous, Design, Rare, Rates, family_errors, measure
+from vocablab.analysis.error_rates import Rates, family_errors, measure
+from vocablab.analysis.simulation import Continuous, Design, Rare
 
 STUDIES = 20_000
 """Simulated studies per design: a share of 5 % has a Monte-Carlo error of 0.15 %."""

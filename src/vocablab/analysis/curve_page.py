@@ -1,20 +1,17 @@
 """The training pictures as one HTML file that opens anywhere, offline; and all files of `vocablab curves`."""
 
 import html
-import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from vocablab.analysis import fragments
 from vocablab.analysis.curve_figures import REFERENCES, X_LABELS, hellaswag_png, line_name, loss_png, seeds_said, short
 from vocablab.analysis.curves import MADE_BY, loss_range
-from vocablab.analysis.page import script_json
+from vocablab.analysis.html_page import html_page
 from vocablab.base.errors import UserError
 from vocablab.base.files import read_json, write_bytes_atomically, write_json_atomically
 
 NUMBERS, PAGE, LOSS, HELLASWAG = "curves.json", "curves.html", "loss.png", "hellaswag.png"
-_SLOT = re.compile(r"\{\{(\w+)\}\}")
 _SOFT, _BYTES = "#566072", "source_bytes"
 _X_TICKS = {
     "source_bytes": {"tickformat": "~s", "ticksuffix": "B"},
@@ -57,25 +54,17 @@ def _refuse_foreign(out: Path) -> bool:
 
 
 def render(value: dict[str, Any]) -> str:
-    """The page, self-contained: style, script, plotly and data are inside it."""
-    # Imported here because plotly takes its time, and the numbers alone do not need it.
-    from plotly.offline import get_plotlyjs
-
+    """The page."""
     figures = {"loss": loss_figure(value)}
     if value["hellaswag"]:
         figures["hellaswag"] = hellaswag_figure(value)
     slots = {
-        "style": _template("report.css"),
-        "plotly": get_plotlyjs(),
-        "script": _template("curves.js"),
-        "data": script_json(figures),
         "loss_caption": fragments.text(value["captions"]["loss"]),
         "hellaswag_caption": fragments.text(value["captions"]["hellaswag"]),
         "hellaswag_plot": '<div class="plot" data-figure="hellaswag"></div>' if value["hellaswag"] else "",
         "table": _table(value),
     }
-    # One pass, so that a slot's name inside a directory's name is never filled in.
-    return _SLOT.sub(lambda match: slots[match.group(1)], _template("curves.html"))
+    return html_page("curves.html", "curves.js", "Training curves", figures, slots)
 
 
 def loss_figure(value: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +199,3 @@ def _value(spread: dict[str, float] | None, form: str, scale: float = 1) -> str:
         return "–"
     mean, low, high = (form.format(scale * spread[key]) for key in ("mean", "low", "high"))
     return mean if low == high else f"{mean}<small>{low} to {high}</small>"
-
-
-def _template(name: str) -> str:
-    return (resources.files("vocablab.analysis") / "templates" / name).read_text(encoding="utf-8")

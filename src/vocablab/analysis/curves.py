@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from vocablab.analysis import fragments
+from vocablab.analysis.arrays import Floats
 from vocablab.analysis.curve_runs import Row, TrainingRun, in_order, names_of, study_around
-from vocablab.analysis.statistics import Floats
 from vocablab.base.errors import UserError
 
 X_KEYS = {"source_bytes": "source_bytes", "tokens": "tokens", "steps": "step"}

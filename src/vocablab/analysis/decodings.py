@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from vocablab.analysis.effects import Pairs, brief_json, estimate_of
+from vocablab.analysis.estimates import estimate
 from vocablab.analysis.scores import FREE, ItemKey, StudyFiles, column, item_values, usual_ways, ways
-from vocablab.analysis.statistics import estimate
 
 _COUNTERFACTUAL = "counterfactual"
 _ORDER = (FREE, "sampled", "banned", "forced", _COUNTERFACTUAL)

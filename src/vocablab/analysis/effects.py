@@ -5,10 +5,12 @@ import math
 from typing import Any
 
 from vocablab.analysis.claims import LOWER_IS_BETTER
+from vocablab.analysis.estimates import Estimate, estimate
 from vocablab.analysis.multiplicity import benjamini_hochberg, dunnett
+from vocablab.analysis.proportions import mcnemar
 from vocablab.analysis.scores import Paired, StudyFiles, item_values, measures, pair
-from vocablab.analysis.statistics import Estimate, estimate, mcnemar, wilson
 from vocablab.base.errors import RunError
+from vocablab.base.proportions import wilson
 
 LEVEL = 0.95
 """Level of every interval that is not a primary claim's."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vocablab.analysis.statistics import wilson
+from vocablab.base.proportions import wilson
 
 Interval = tuple[float, float]
 

@@ -13,7 +13,8 @@ import numpy as np
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
-from vocablab.analysis.statistics import Estimate, Floats
+from vocablab.analysis.arrays import Floats
+from vocablab.analysis.estimates import Estimate
 
 _POINTS = 20_000
 """Points of the quasi-random integration: an error of about 1e-5 in a probability of a few dimensions."""

@@ -1,8 +1,5 @@
 """The report as one HTML file that opens anywhere, offline, and as Markdown beside it."""
 
-import json
-import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +9,13 @@ from vocablab.analysis import (
     post_training_fragments,
     probe_report_fragments,
     record_fragments,
+    verdict_fragments,
 )
 from vocablab.analysis.effects import SHARES
+from vocablab.analysis.html_page import html_page
 from vocablab.analysis.markdown import markdown
 from vocablab.analysis.report_data import build_report
 from vocablab.base.files import write_bytes_atomically, write_json_atomically
-
-_SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
 def write_report(study_dir: Path) -> Path:
@@ -39,22 +36,14 @@ def write_report(study_dir: Path) -> Path:
 
 
 def render(report: dict[str, Any]) -> str:
-    """The page of a report, self-contained: style, script, plotly and data are inside it."""
-    # Imported here because plotly takes its time, and report.json alone does not need it.
-    from plotly.offline import get_plotlyjs
-
+    """The page of a report."""
     slots = {
-        "title": fragments.text(report["study"]["title"]),
-        "style": _template("report.css"),
-        "plotly": get_plotlyjs(),
-        "script": _template("report.js"),
-        "data": script_json(_plotted(report)),
-        "header": fragments.header(report),
-        "verdicts": fragments.verdicts(report),
-        "arms": fragments.arms(report),
-        "effects": fragments.effects(report),
-        "placebos": fragments.placebos(report),
-        "scores": fragments.scores(report),
+        "header": verdict_fragments.header(report),
+        "verdicts": verdict_fragments.verdicts(report),
+        "arms": verdict_fragments.arms(report),
+        "effects": verdict_fragments.effects(report),
+        "placebos": verdict_fragments.placebos(report),
+        "scores": verdict_fragments.scores(report),
         "exposure": evidence_fragments.exposure(report),
         "treated": evidence_fragments.treated(report),
         "post_training": post_training_fragments.post_training(report),
@@ -68,8 +57,7 @@ def render(report: dict[str, Any]) -> str:
         "provenance": record_fragments.provenance(report),
         "runs": record_fragments.runs(report),
     }
-    # One pass, so that a slot's name inside a model's output is never filled in.
-    return _SLOT.sub(lambda match: slots[match.group(1)], _template("report.html"))
+    return html_page("report.html", "report.js", report["study"]["title"], _plotted(report), slots)
 
 
 def _plotted(report: dict[str, Any]) -> dict[str, Any]:
@@ -92,15 +80,3 @@ def _plotted(report: dict[str, Any]) -> dict[str, Any]:
         "tuning": report["post_training"]["fine_tuning"]["curves"],
         "reward": report["post_training"]["reward"]["curves"],
     }
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in, whatever text it holds."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _template(name: str) -> str:
-    return (resources.files("vocablab.analysis") / "templates" / name).read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ def probes(study: StudyFiles) -> Row:
             pages.append({"arm": arm, "seed": seed, "file": f"{arm}/seed{seed}/probe/probe.html"})
         if not (place / FINDINGS).is_file():
             continue
-        for answer in answers(read_findings(place / FINDINGS)["measures"]):
+        for answer in (a for a in answers(read_findings(place / FINDINGS)["measures"]) if a["told"]):
             said.append({"arm": arm, "seed": seed, "question": answer["question"], "word": answer["word"]})
             rows = [row | {"part": part["name"]} for part in answer["parts"] for row in part["rows"]]
             runs += [{"arm": arm, "seed": seed, "question": answer["question"], **_headline(row)} for row in rows]

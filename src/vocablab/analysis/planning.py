@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from vocablab.analysis.claims import LOWER_IS_BETTER, Benefit, Claim, NoHarm
-from vocablab.analysis.statistics import Variance
+from vocablab.analysis.variance_components import Variance
 from vocablab.analysis.verdict import ALPHA, FEWEST_SEEDS
 
 ASSUMED = {"acc": (0.03, 0.5), "acc_flexible": (0.03, 0.5), "acc_norm": (0.01, 0.4)}

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from vocablab.analysis.fragments import COLOURS, CONTROL_COLOUR, p_value, table, text
-from vocablab.analysis.probe_questions import QUESTIONS, Row, answers, decimals, false_discovery_rates, reasons
-from vocablab.analysis.probe_rules import ABSENT, DECLARED, NO, PART, UNCLEAR, WORDS, YES
+from vocablab.analysis.probe_differences import EXPLAINED, difference
+from vocablab.analysis.probe_question_list import QUESTIONS
+from vocablab.analysis.probe_questions import answers, decimals, false_discovery_rates, reasons
+from vocablab.analysis.probe_rules import ABSENT, DECLARED, NO, PART, UNCLEAR, WORDS, YES, Row
 
 PROBES = {
     "geometry": "Geometry of the rows", "linear": "Linear probes", "fourier": "Periods in the rows",
     "audit": "Were the tokens trained?", "attention": "Attention", "causal": "Causes", "lens": "Layer by layer",
-    "retrieval": "Retrieval", "composed": "Composed rows",
+    "retrieval": "Retrieval", "composed": "Composed rows", "untaught": "Tokens that stood in no text",
 }  # fmt: skip
 """Every probe, in the order of the page."""
+OCCASIONAL = frozenset({"untaught"})
+"""Those that few models have anything for: of the others nothing is said."""
 _TONES = {YES: "yes", PART: "part", UNCLEAR: "unclear", NO: "no", ABSENT: "absent"}
 _HEADS = {YES: "Found", PART: "In part", UNCLEAR: "Not clear", NO: "Not found", ABSENT: "Not measured"}
 
@@ -65,12 +69,17 @@ def summary(models: Sequence[Model]) -> str:
     for model in models:
         sentences = []
         for one in WORDS:
-            named = [answer["finding"] for answer in model.answers if answer["word"] == one]
-            if len(named) == len(QUESTIONS) and one == ABSENT:
+            told = [answer for answer in model.answers if answer["told"]]
+            named = [answer["finding"] for answer in told if answer["word"] == one]
+            if len(named) == len(told) and one == ABSENT:
                 sentences.append("<b>Not measured:</b> no question could be answered; the notes say why.")
             elif named:
                 sentences.append(f"<b>{_HEADS[one]}:</b> {text('; '.join(named))}.")
-        absent = [probe for probe in PROBES if not any(row["probe"] == probe for row in model.measures)]
+        absent = [
+            probe
+            for probe in PROBES
+            if probe not in OCCASIONAL and not any(row["probe"] == probe for row in model.measures)
+        ]
         if absent:
             sentences.append(f'<span class="missing">Probes that measured nothing: {text(", ".join(absent))}.</span>')
         parts.append(f"<p>{model.chip} {' '.join(sentences)}</p>")
@@ -81,6 +90,8 @@ def answers_table(models: Sequence[Model]) -> str:
     """Each question with its word and the numbers behind it, one column per model."""
     rows = []
     for place, question in enumerate(QUESTIONS):
+        if not any(model.answers[place]["told"] for model in models):
+            continue
         cells = [text(question.text)]
         for model in models:
             answer = model.answers[place]
@@ -126,7 +137,8 @@ def headlines(models: Sequence[Model]) -> str:
     # Two models need the width: what stands in brackets then goes below.
     compact = "compact" if len(models) == 1 else ""
     box = f'<div class="scroll {compact}" tabindex="0" role="region" aria-label="headline measures">'
-    return f"{box}<table><thead>{head}</thead><tbody>{body}</tbody></table></div>"
+    note = f'<p class="note">{text(EXPLAINED)}</p>' if two else ""
+    return f"{note}{box}<table><thead>{head}</thead><tbody>{body}</tbody></table></div>"
 
 
 def _headline_rows(model: Model, place: int) -> dict[tuple[str, str, str], Row]:
@@ -137,11 +149,16 @@ def _headline_rows(model: Model, place: int) -> dict[tuple[str, str, str], Row]:
 def _headline_cells(row: Row | None) -> list[str]:
     if row is None:
         return ["–", "", "", "", ""]
-    value = decimals(row["value"])
-    if row["low"] is not None:
-        value += f" <small>({decimals(row['low'])} to {decimals(row['high'])})</small>"
     p = "" if row["adjusted"] is None else f"{p_value(row['adjusted'])} <small>({p_value(row['p'])})</small>"
-    return [value, decimals(row["control"]), p, str(row["n"]), word(row["word"])]
+    return [_value(row), decimals(row["control"]), p, str(row["n"]), word(row["word"])]
+
+
+def _value(row: Row) -> str:
+    """The number with its interval, if it has one."""
+    value = decimals(row["value"])
+    return (
+        value if row["low"] is None else f"{value} <small>({decimals(row['low'])} to {decimals(row['high'])})</small>"
+    )
 
 
 def _measure(place: str, target: str, metric: str) -> str:
@@ -149,10 +166,15 @@ def _measure(place: str, target: str, metric: str) -> str:
 
 
 def _difference(rows: Sequence[Row | None]) -> str:
-    """The first model minus the second, if both have the number."""
+    """The first model minus the second, if both have the number; bold if its interval excludes 0."""
     if rows[0] is None or rows[1] is None:
         return ""
-    return decimals(rows[0]["value"] - rows[1]["value"], signed=True)
+    found = difference(rows[0], rows[1])
+    value = decimals(found.value, signed=True)
+    if found.low is None:
+        return value
+    shown = f"<b>{value}</b>" if found.excludes_zero else value
+    return f"{shown} <small>({decimals(found.low, signed=True)} to {decimals(found.high, signed=True)})</small>"
 
 
 def every_measure(models: Sequence[Model], probe: str) -> str:
@@ -191,7 +213,7 @@ def _cells(row: Row | None) -> list[str]:
     if row is None:
         return ["–", "", "", "", ""]
     p = ["", ""] if row["p"] is None else [p_value(row["p"]), p_value(row["q"])]
-    return [decimals(row["value"]), decimals(row["control"]), *p, str(row["n"])]
+    return [_value(row), decimals(row["control"]), *p, str(row["n"])]
 
 
 def notes(models: Sequence[Model]) -> str:

@@ -1,20 +1,17 @@
 """What the probes found in one or more models, as one HTML file that opens anywhere, offline."""
 
-import re
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from vocablab.analysis import probe_fragments as fragments
 from vocablab.analysis.fragments import text
-from vocablab.analysis.page import script_json
+from vocablab.analysis.html_page import html_page
 from vocablab.analysis.probe_figures import plotly_figure, shared_range
-from vocablab.analysis.probe_fragments import PROBES, Model
+from vocablab.analysis.probe_fragments import OCCASIONAL, PROBES, Model
 from vocablab.base.files import write_bytes_atomically
 
 PAGE = "probe.html"
-_SLOT = re.compile(r"\{\{(\w+)\}\}")
 _FIGURES = {"pca": "geometry", "text-linear": "linear", "spectrum": "fourier"}
 """The probe of a figure whose name does not begin with it."""
 
@@ -40,19 +37,12 @@ def write_probe_page(findings: list[dict[str, Any]], directory: Path) -> Path:
 
 
 def render(findings: Sequence[dict[str, Any]]) -> str:
-    """The page, self-contained: style, script, plotly and data are inside it."""
-    # Imported here because plotly takes its time.
-    from plotly.offline import get_plotlyjs
-
+    """The page."""
     models = fragments.models_of(findings)
     figures: dict[str, Any] = {}
     named = " and ".join(model.label for model in models)
     counted = "; ".join(f"{len(model.measures)} measures of {model.label}" for model in models)
     slots = {
-        "title": text(f"What the probes found in {named}" if models else "What the probes found"),
-        "style": _template("report.css"),
-        "plotly": get_plotlyjs(),
-        "script": _template("curves.js"),
         "facts": text(f"{counted}. A pointer over a figure reads it; dragging zooms, a double click zooms back."),
         "summary": fragments.summary(models),
         "answers": fragments.answers_table(models),
@@ -60,17 +50,17 @@ def render(findings: Sequence[dict[str, Any]]) -> str:
         "headlines": fragments.headlines(models),
         "probes": "".join(_section(models, probe, title, figures) for probe, title in _probes(models).items()),
         "notes": fragments.notes(models),
-        "data": script_json(figures),
     }
-    # One pass, so that a slot's name inside a model's name is never filled in.
-    return _SLOT.sub(lambda match: slots[match.group(1)], _template("probe.html"))
+    title = f"What the probes found in {named}" if models else "What the probes found"
+    return html_page("probe.html", "curves.js", title, figures, slots)
 
 
 def _probes(models: Sequence[Model]) -> dict[str, str]:
     """The known probes, and after them whatever else was measured or drawn."""
     others = [row["probe"] for model in models for row in model.measures]
     others += [probe_of(figure["name"]) for model in models for figure in model.findings["figures"]]
-    return PROBES | {name: name.capitalize() for name in others if name not in PROBES}
+    known = {name: title for name, title in PROBES.items() if name not in OCCASIONAL or name in others}
+    return known | {name: name.capitalize() for name in others if name not in PROBES}
 
 
 def probe_of(figure: str) -> str:
@@ -113,7 +103,3 @@ def _plot(model: Model, figure: dict[str, Any], figures: dict[str, Any], chip: b
         figures[key]["layout"]["yaxis"]["range"] = span
     title = (f"{model.chip} " if chip else "") + text(figure["title"])
     return f'<div><p class="plot-title">{title}</p><div class="plot" data-figure="{key}"></div></div>'
-
-
-def _template(name: str) -> str:
-    return (resources.files("vocablab.analysis") / "templates" / name).read_text(encoding="utf-8")

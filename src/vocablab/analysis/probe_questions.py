@@ -1,188 +1,21 @@
-"""What probes are asked, in plain questions, and the answers that the declared rules give to one model's findings."""
+"""The answers that the declared rules give to the questions, from one model's findings."""
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vocablab.analysis import probe_rules as rules
 from vocablab.analysis.multiplicity import benjamini_hochberg, holm
-from vocablab.analysis.probe_rules import ABSENT, UNCLEAR, YES, Row, Rule, all_of, any_of
+from vocablab.analysis.probe_question_list import BESIDE, DECIDES, HINTS, MASS, QUESTIONS, Part, Pick
+from vocablab.analysis.probe_rules import ABSENT, UNCLEAR, YES, Row, all_of
 from vocablab.base.errors import UserError
 from vocablab.base.files import read_json
 
 FINDINGS = "findings.json"
-DECIDES, HINTS, BESIDE, SHOWN = "decides", "hints", "beside", "shown"
-"""What a headline measure counts for: its word is the answer's; a yes makes "not clear" of a no; it is shown beside the
-answer; it is only in the table."""
-_ROWS = r"(input |output )?rows"
-_OPERAND = r"[^ ]+ operand"
-_MASS = "mass from the answer"
-
-
-@dataclass(frozen=True)
-class Pick:
-    """Which measures; each field but the probe is a regular expression for the whole text."""
-
-    probe: str
-    place: str
-    target: str
-    metric: str
-    role: str = DECIDES
-    rule: Rule = rules.tested
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a question."""
-
-    name: str
-    """In few words; empty if the question has one part only."""
-    picks: tuple[Pick, ...]
-    combine: Callable[[Sequence[str]], str] = all_of
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question to one model."""
-
-    text: str
-    finding: str
-    """What "yes" says, as the object of "found:"."""
-    parts: tuple[Part, ...]
-
-
-QUESTIONS = (
-    Question(
-        "Are operands in the rows?",
-        "operands in the rows",
-        (
-            Part(
-                "grouping",
-                (
-                    Pick("geometry", _ROWS, "operands", "CKA", rule=rules.tested_above_zero),
-                    Pick("geometry", _ROWS, _OPERAND, "silhouette"),
-                    Pick("geometry", _ROWS, "operands", "nearest neighbour shares it"),
-                ),
-                any_of,
-            ),
-            Part("linear probe", (Pick("linear", _ROWS, _OPERAND, "held-out accuracy"),)),
-        ),
-    ),
-    Question(
-        "Is the answer in the rows?",
-        "the answer in the rows",
-        (
-            Part(
-                "its size",
-                (Pick("linear", _ROWS, r"(?!.*operand|frequency).*", "held-out R2", rule=rules.tested_above_zero),),
-                any_of,
-            ),
-            Part("its last digit", (Pick("linear", _ROWS, "last digit", "held-out accuracy"),), any_of),
-        ),
-    ),
-    Question(
-        "Are rows periodic in the answer?",
-        "rows periodic in the answer",
-        (
-            Part(
-                "",
-                (
-                    Pick("fourier", _ROWS, r".* mod \d+", "held-out kappa", rule=rules.tested_above_zero),
-                    Pick("fourier", _ROWS, r".* mod \d+", "kappa", HINTS, rules.tested_above_zero),
-                    Pick("fourier", _ROWS, r"(?!.*operand).*", "spectral peak", SHOWN),
-                ),
-                any_of,
-            ),
-        ),
-    ),
-    Question(
-        "Were the rows trained?",
-        "trained rows",
-        (
-            Part(
-                "against never-seen rows",
-                (
-                    Pick("audit", _ROWS, "tokens", "share indistinguishable.*", rule=rules.none_untrained),
-                    Pick("audit", "corpus", "exposures", "share below the dose", SHOWN),
-                ),
-            ),
-            Part("against initial rows", (Pick("geometry", _ROWS, "initial rows", "CKA", rule=rules.changed),)),
-        ),
-    ),
-    Question(
-        "Do later layers read the token?",
-        "that later layers read the token",
-        (
-            Part(
-                "",
-                (
-                    Pick("attention", "layers .*", "fact token", _MASS, rule=rules.attended),
-                    Pick("attention", "layer 1", "fact token", _MASS, BESIDE),
-                ),
-            ),
-        ),
-    ),
-    Question(
-        "Do answers follow the token?",
-        "that answers follow the token",
-        (
-            Part(
-                "",
-                (
-                    Pick("causal", "context", "token .*", "reliance", rule=rules.share),
-                    Pick("causal", "context", "token .*", "recomputed", BESIDE),
-                    Pick("causal", "input rows", "fact token", "bits lost to .*", SHOWN),
-                ),
-            ),
-        ),
-    ),
-    Question(
-        "Does the model find the token for a question?",
-        "that questions bring up the token",
-        (
-            Part(
-                "",
-                (
-                    Pick("retrieval", "output", "token by .*", "accuracy at 1", rule=rules.share),
-                    Pick("retrieval", "output", "token by .*", "mean reciprocal rank", SHOWN),
-                ),
-            ),
-        ),
-    ),
-    Question(
-        "Can an untrained fact’s token be composed?",
-        "that rows of untrained facts can be composed",
-        (
-            Part(
-                "when read",
-                (
-                    Pick("composed", "input rows", "composed row by .*", "answer bits", rule=rules.composed),
-                    Pick("composed", "input rows", "(trained row|mean of pieces) by .*", "answer bits", SHOWN),
-                ),
-            ),
-            Part(
-                "when written",
-                (Pick("composed", "output rows", "composed row by .*", "token reciprocal rank", rule=rules.composed),),
-            ),
-        ),
-    ),
-    Question(
-        "Are answers right more often with the token than with tokens banned?",
-        "more right answers with tokens than without",
-        (
-            Part(
-                "",
-                (
-                    Pick("retrieval", "greedy", "questions, (free|forced)", "accuracy", rule=rules.helped),
-                    Pick("retrieval", "greedy", "questions, banned", "accuracy", BESIDE),
-                ),
-            ),
-        ),
-    ),
-)
+_COLUMNS = {"probe", "place", "target", "metric", "value", "low", "high", "control", "p", "n", "note"}
+"""What a measure has in findings."""
 
 
 def read_findings(path: Path) -> dict[str, Any]:
@@ -193,6 +26,7 @@ def read_findings(path: Path) -> dict[str, Any]:
     """
     found = read_json(path, "a probe's findings")
     shaped = isinstance(found, dict) and all(isinstance(found.get(k), list) for k in ("measures", "figures", "notes"))
+    shaped = shaped and all(isinstance(row, dict) and row.keys() >= _COLUMNS for row in found["measures"])
     if not shaped or "model" not in found:
         raise UserError(f"{path} does not hold a probe's findings.")
     value: dict[str, Any] = found
@@ -200,10 +34,12 @@ def read_findings(path: Path) -> dict[str, Any]:
 
 
 def answers(measures: Sequence[Row]) -> list[dict[str, Any]]:
-    """The answer to each question: ``question``, ``finding``, ``word``, and ``parts``.
+    """The answer to each question: ``question``, ``finding``, ``word``, ``told``, and ``parts``.
+
+    ``told`` is False of a question that this model has nothing for and few models do.
 
     A part has ``name``, ``word`` and ``rows``: its headline measures, each with ``role``, ``word`` (None if only
-    shown), ``adjusted`` (p after Holm, over the headline measures of its probe), ``low`` and ``high``.
+    shown) and ``adjusted`` (p after Holm, over the headline measures of its probe).
     """
     every = [*measures, *_later_layers(measures)]
     picked = [
@@ -217,15 +53,17 @@ def answers(measures: Sequence[Row]) -> list[dict[str, Any]]:
     adjusted = _holm([row for _, _, pick, row in picked if pick.rule in rules.TESTS and pick.role in (DECIDES, HINTS)])
     judged: dict[tuple[int, int], list[Row]] = {}
     for q, p, pick, row in picked:
-        low, high = rules.interval_of(row["note"]) or (None, None)
-        full = row | {"role": pick.role, "low": low, "high": high, "adjusted": adjusted.get(_key(row))}
+        full = row | {"role": pick.role, "adjusted": adjusted.get(_key(row))}
         full["word"] = pick.rule(full, every) if pick.role in (DECIDES, HINTS) else None
         judged.setdefault((q, p), []).append(full)
     found = []
     for q, question in enumerate(QUESTIONS):
         parts = [_part(part, judged.get((q, p), [])) for p, part in enumerate(question.parts)]
         word = all_of([part["word"] for part in parts])
-        found.append({"question": question.text, "finding": question.finding, "word": word, "parts": parts})
+        told = word != ABSENT or not question.occasional
+        found.append(
+            {"question": question.text, "finding": question.finding, "word": word, "told": told, "parts": parts}
+        )
     return found
 
 
@@ -271,7 +109,7 @@ def _later_layers(measures: Sequence[Row]) -> list[Row]:
     mine = [
         (int(layer[1]), row)
         for row in measures
-        if (row["probe"], row["target"], row["metric"]) == ("attention", "fact token", _MASS)
+        if (row["probe"], row["target"], row["metric"]) == ("attention", "fact token", MASS)
         and (layer := re.fullmatch(r"layer (\d+)", row["place"]))
         and int(layer[1]) > 1
     ]

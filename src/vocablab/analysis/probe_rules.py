@@ -1,8 +1,7 @@
 """The words a probe page answers with, and the declared rules by which one measure earns its word.
 
-A rule sees one measure (a row as in `findings.json`, with ``adjusted``, its p after Holm, and ``low`` and ``high``, the
-interval that its note states) and all measures of the same model. It never sees a spectrum: rows that only grow with
-the answer have a peak too.
+A rule sees one measure (a row as in `findings.json`, with ``adjusted``, its p after Holm) and all measures of the same
+model. It never sees a spectrum: rows that only grow with the answer have a peak too.
 """
 
 import re
@@ -50,14 +49,14 @@ DECLARED = (
         "than even attention; not clear: the rest.",
     ),
     (
-        "Composed rows",
+        "Composed rows, and tokens that stood in no text",
         "as tests, against the mean row; yes only if at least half of the way from the mean row to the trained one is "
         "covered, else in part.",
     ),
     (
         "Free, banned, forced",
-        "yes: the interval of the answers with tokens lies above that of the answers without; no: they are right no "
-        "more often; not clear: the rest.",
+        "as tests, of the same questions answered with tokens and without: an exact McNemar test of the questions that "
+        "only one of the two gets right.",
     ),
     (
         "Several measures",
@@ -67,15 +66,8 @@ DECLARED = (
 )
 """Name and text of each rule, as the page states them."""
 
-_INTERVAL = re.compile(r"interval (-?\d+\.\d+) to (-?\d+\.\d+)")
 _CHANCE = re.compile(r"Chance: (-?\d+\.\d+)")
 _EVEN = re.compile(r"even attention gives (\d+\.\d+)")
-
-
-def interval_of(note: str) -> tuple[float, float] | None:
-    """The interval that a note states."""
-    found = _INTERVAL.search(note)
-    return (float(found[1]), float(found[2])) if found else None
 
 
 def even_of(note: str) -> float | None:
@@ -91,12 +83,12 @@ def chance_of(note: str) -> float | None:
 
 
 def tested(row: Row, _: Sequence[Row]) -> str:
-    """A permutation test: beyond the control, and significant after the adjustment."""
+    """A test: beyond the control, and significant after the adjustment."""
     return _tested(row, row["control"])
 
 
 def tested_above_zero(row: Row, _: Sequence[Row]) -> str:
-    """The same of a number that is 0 where nothing is known: less than that is no knowledge, whatever the control."""
+    """The same of a number that is 0 where there is nothing: less than that is not found, whatever the control."""
     return _tested(row, max(0.0, row["control"] or 0.0))
 
 
@@ -140,7 +132,7 @@ def attended(row: Row, _: Sequence[Row]) -> str:
 
 
 def composed(row: Row, every: Sequence[Row]) -> str:
-    """A composed row beside the mean row (its control) and the trained row."""
+    """A composed row, or one that was never taught, beside the mean row (its control) and the trained row."""
     lower = row["metric"] == "answer bits"
     chance, floor = chance_of(row["note"]), row["control"]
     if floor is not None and chance is not None:
@@ -148,29 +140,19 @@ def composed(row: Row, every: Sequence[Row]) -> str:
     word = _tested(row, floor, lower=lower)
     if word != YES:
         return word
-    trained = _same(row, every, "trained row")
+    trained = _trained(row, every)
     way = None if trained is None else trained["value"] - row["control"]
     return YES if way and (row["value"] - row["control"]) / way >= HALF else PART
 
 
-def _same(row: Row, every: Sequence[Row], kind: str) -> Row | None:
-    """The measure of another kind of row under the same conditions."""
-    target = row["target"].replace("composed row", kind)
+def _trained(row: Row, every: Sequence[Row]) -> Row | None:
+    """The measure of the trained rows: of the same facts, or, of facts that were never taught, of the others."""
+    target = row["target"].replace("composed row", "trained row").replace(*_UNTAUGHT)
     keys = ("probe", "place", "metric")
     return next((one for one in every if one["target"] == target and all(one[k] == row[k] for k in keys)), None)
 
 
-def helped(row: Row, every: Sequence[Row]) -> str:
-    """Right answers with tokens beside those without."""
-    target = row["target"].replace("free", "banned").replace("forced", "banned")
-    banned = next((one for one in every if one["target"] == target and one["metric"] == row["metric"]), None)
-    if banned is None:
-        return ABSENT
-    if row["value"] <= banned["value"]:
-        return NO
-    without = interval_of(banned["note"])
-    return YES if row["low"] is not None and without and row["low"] > without[1] else UNCLEAR
-
+_UNTAUGHT = ("own row of untaught facts", "taught row of taught facts")
 
 TESTS = (tested, tested_above_zero, composed)
 """The rules that look at a p-value; no other measure belongs to a family of tests."""

@@ -19,6 +19,7 @@ from vocablab.analysis.effects import (
     placebo_contrasts,
     scores,
 )
+from vocablab.analysis.estimates import Estimate
 from vocablab.analysis.exposure import exposure
 from vocablab.analysis.gates import all_gates
 from vocablab.analysis.ledger import ledger, provenance, runs
@@ -26,7 +27,6 @@ from vocablab.analysis.losses import pretrain_curves, sft_curves
 from vocablab.analysis.pictures import probes
 from vocablab.analysis.post_training import post_training
 from vocablab.analysis.scores import StudyFiles, read_study
-from vocablab.analysis.statistics import Estimate
 from vocablab.analysis.treatment_items import treated_and_untreated
 from vocablab.analysis.verdict import adjusted, decide, describe
 from vocablab.base.config import to_json

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vocablab.analysis.arrays import Floats
 from vocablab.analysis.claims import Claim
-from vocablab.analysis.statistics import Floats
 from vocablab.base.config import from_json
 from vocablab.base.data import iterate_rows
 from vocablab.base.errors import RunError, UserError

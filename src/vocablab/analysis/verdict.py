@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vocablab.analysis.claims import Benefit, Claim, NoHarm
-from vocablab.analysis.statistics import Estimate
+from vocablab.analysis.estimates import Estimate
 from vocablab.base.errors import UserError
 
 FEWEST_SEEDS = 5

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
+from transformers import AutoTokenizer
 
 from vocablab.base.errors import RunError, UserError
 from vocablab.corpus.lost_form import FormCode
 from vocablab.evaluate.packing import Branch, Tree, packs
 from vocablab.model.own_network import own_network
+from vocablab.model.pretrained import does_not_load, load_causal_model
 from vocablab.model.reader import NetworkReader, Reader, TransformersReader
 from vocablab.vocab.codec import INTERVENTION_FILE, Codec, load_codec
 from vocablab.vocab.foreign import foreign_codec
@@ -70,7 +70,7 @@ def load(directory: Path, device: str) -> Loaded:
         UserError: if something is missing or of a kind that cannot be scored.
         RunError: if the two computations disagree.
     """
-    theirs = _transformers(directory)
+    theirs = load_causal_model(directory)
     codec, forms = _codec(directory, theirs)
     network = own_network(theirs)
     context = _context(theirs.config, directory)
@@ -79,17 +79,6 @@ def load(directory: Path, device: str) -> Loaded:
     if network is None:
         return Loaded(TransformersReader(theirs.to(device), context), codec, forms)
     return Loaded(NetworkReader(network.to(device)), codec, forms)
-
-
-def _transformers(directory: Path) -> Any:
-    # Its bar would stand among ours, and takes a second at most.
-    disable_progress_bar()
-    try:
-        return AutoModelForCausalLM.from_pretrained(directory, local_files_only=True, dtype=torch.float32).eval()
-    # Transformers and what it reads with raise a dozen classes, none of them in common.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the model {directory} does not load: {reason}") from None
 
 
 def _context(config: Any, directory: Path) -> int:
@@ -124,9 +113,8 @@ def _codec(directory: Path, theirs: Any) -> tuple[Codec, FormCode]:
         raise UserError(f"the tokenizer of {directory} is missing: there is none of {', '.join(TOKENIZERS)}.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-    except Exception as error:  # as above
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the tokenizer of {directory} does not load: {reason}") from None
+    except Exception as error:
+        raise does_not_load(f"the tokenizer of {directory}", error) from None
     end = tokenizer.eos_token_id
     if end is None or not tokenizer.is_fast:
         raise UserError(f"the tokenizer of {directory} has no end-of-text token, or no fast version (tokenizer.json).")

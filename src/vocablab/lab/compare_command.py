@@ -37,7 +37,8 @@ def compare_command(
     Items are paired by id (of lm-eval also by the hash of the document), seeds by name; both count as random samples.
     """
     # Imported here: tables and statistics take their time, and the other commands do without.
-    from vocablab.analysis.comparison import compare, read_scores
+    from vocablab.analysis.comparison import compare
+    from vocablab.analysis.score_sets import read_scores
 
     if delta is not None and margin is not None:
         raise UserError("--delta asks for a benefit, --margin for no harm: give one of them.")

@@ -63,7 +63,8 @@ class Display:
             self._progress.update(self._overall, completed=sum(self._through.values()))
             if stage == STAGES[-1] and event.done >= event.total == 1:
                 self._progress.remove_task(self._tasks.pop(job))  # type: ignore[arg-type]
-        elif not self._quiet and event.done >= event.total and (started := self._started.pop((job, stage), None)):
+        # A stage's own last reading has its own total; its end is one of one.
+        elif not self._quiet and event.done >= event.total == 1 and (started := self._started.pop((job, stage), None)):
             index = self._jobs.index(job) + 1
             seconds = time.monotonic() - started
             print(

@@ -10,9 +10,9 @@ import torch
 
 from vocablab.analysis.claims import Benefit, Claim
 from vocablab.analysis.effects import estimate_of
+from vocablab.analysis.estimates import Estimate
 from vocablab.analysis.planning import power
 from vocablab.analysis.scores import pair, read_study
-from vocablab.analysis.statistics import Estimate
 from vocablab.base.errors import RunError, UserError
 from vocablab.lab.stages import STAGES, makers, stages_of
 from vocablab.lab.study import Arm, Study

@@ -74,7 +74,7 @@ def _print(places: list[Path], out: Path, as_json: bool) -> None:
         return
     for one in found:
         print(one["model"])
-        for answer in answers(one["measures"]):
+        for answer in (answer for answer in answers(one["measures"]) if answer["told"]):
             print(f"  {answer['question']} {answer['word'].upper()}")
             for reason in reasons(answer):
                 print(f"      {reason}")

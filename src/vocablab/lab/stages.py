@@ -55,7 +55,7 @@ def vocabulary_identity(study: Study) -> dict[str, Any]:
 def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
     """Identity of every stage of a run, from the configs alone; each holds its input's fingerprint."""
     recipe = arm.recipe
-    # What the evaluation asks decides which examples are left out (`vocablab.lab.post_training`).
+    # What the evaluation asks decides which documents and examples are left out (rule 10).
     asked = {"asked": recipe.evaluate.tasks}
     parts: dict[str, dict[str, Any]] = {
         "prepare": {
@@ -64,7 +64,8 @@ def identities(study: Study, arm: Arm, seed: int) -> dict[str, dict[str, Any]]:
             "budget": recipe.pretrain.budget,
             "max_epochs": recipe.pretrain.max_epochs,
             "model": recipe.model,
-        },
+        }
+        | asked,
         "pretrain": {
             "model": recipe.model,
             "pretrain": recipe.pretrain,

@@ -10,7 +10,7 @@ import torch
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from vocablab.posttrain.rewards import Judge, Judged
+from vocablab.posttrain.rewards import Judge, Judged, mean
 from vocablab.posttrain.rl import GRPO
 from vocablab.posttrain.rollouts import Problem, Rollouts
 from vocablab.posttrain.trees import log_probabilities
@@ -73,19 +73,24 @@ class RewardTrainer(GRPOTrainer):  # type: ignore[misc]
 class Book:
     """Answers problems and keeps account of what the answers were worth: TRL's rollout and reward functions.
 
-    TRL hands only a prompt on to a rollout, so a prompt is the number of its problem.
+    TRL hands only a prompt on to a rollout, so a prompt is its place in the training. Which problem stands there is
+    looked up when it is answered: a curriculum may change the places that are still to come.
     """
 
-    def __init__(self, config: GRPO, problems: Sequence[Problem], rollouts: Rollouts, judge: Judge) -> None:
-        """Keep account of answers to `problems`."""
-        self._config, self._problems, self._rollouts, self._judge = config, problems, rollouts, judge
+    def __init__(
+        self, config: GRPO, problems: Sequence[Problem], order: Sequence[int], rollouts: Rollouts, judge: Judge
+    ) -> None:
+        """Keep account of answers to `problems`; `order` has the number of the problem of each place."""
+        self._config, self._problems, self._order, self._rollouts, self._judge = (
+            config, problems, order, rollouts, judge,
+        )  # fmt: skip
         self.last: list[dict[str, Any]] = []
         """The answers of the last step."""
         self._judged: list[Judged] = []
 
     def rollout(self, prompts: list[str], trainer: Any) -> dict[str, Any]:
         """TRL's ``rollout_func``."""
-        chosen = [self._problems[int(prompt)] for prompt in prompts]
+        chosen = self._chosen(prompts)
         answers = self._rollouts.draw(
             chosen, "train", trainer.state.global_step, temperature=self._config.temperature,
             contrast=self._config.contrast is not None,
@@ -100,7 +105,7 @@ class Book:
         self, prompts: list[str], completion_ids: list[list[int]], log_metric: Callable[[str, float], None], **rest: Any
     ) -> list[float]:
         """1 for a right answer; judges the batch for the other component, too."""
-        chosen = [self._problems[int(prompt)] for prompt in prompts]
+        chosen = self._chosen(prompts)
         self._judged = [self._judge(one.item, ids) for one, ids in zip(chosen, completion_ids, strict=True)]
         found = [judged.correct for judged in self._judged]
         for name, value in self._readings().items():
@@ -114,16 +119,19 @@ class Book:
         """What added tokens add; called after `correct` on the same answers."""
         return [judged.bonus for judged in self._judged]
 
+    def _chosen(self, prompts: Sequence[str]) -> list[Problem]:
+        return [self._problems[self._order[int(prompt)]] for prompt in prompts]
+
     def _readings(self) -> dict[str, float]:
         judged, group = self._judged, self._config.group
         found = {
             # Of groups, whatever advantages are divided by.
             "zero_variance": zero_variance([one.reward for one in judged], group),
             "correct_zero_variance": zero_variance([one.correct for one in judged], group),
-            "emitted_tokens": _mean([len(one.emitted) for one in judged]),
-            "used_tokens": _mean([len(one.used) for one in judged]),
-            "idle_tokens": _mean([one.idle for one in judged]),
-            "repetition": _mean([one.repetition for one in judged]),
+            "emitted_tokens": mean([len(one.emitted) for one in judged]),
+            "used_tokens": mean([len(one.used) for one in judged]),
+            "idle_tokens": mean([one.idle for one in judged]),
+            "repetition": mean([one.repetition for one in judged]),
         }
         if self._config.bonus is not None:
             found["bonus_zero_variance"] = zero_variance([one.bonus for one in judged], group)
@@ -134,24 +142,20 @@ def paired(judged: Sequence[Judged]) -> dict[str, float]:
     """What contrastive pairs tell; members stand one after the other, the one with fact tokens first."""
     pairs = list(zip(judged[::2], judged[1::2], strict=True))
     return {
-        "with_right": _mean([a.correct for a, _ in pairs]),
-        "without_right": _mean([b.correct for _, b in pairs]),
-        "only_with_right": _mean([a.correct * (1 - b.correct) for a, b in pairs]),
-        "only_without_right": _mean([b.correct * (1 - a.correct) for a, b in pairs]),
-        "with_better": _mean([float(a.reward > b.reward) for a, b in pairs]),
-        "without_better": _mean([float(b.reward > a.reward) for a, b in pairs]),
-        "difference": _mean([a.reward - b.reward for a, b in pairs]),
+        "with_right": mean([a.correct for a, _ in pairs]),
+        "without_right": mean([b.correct for _, b in pairs]),
+        "only_with_right": mean([a.correct * (1 - b.correct) for a, b in pairs]),
+        "only_without_right": mean([b.correct * (1 - a.correct) for a, b in pairs]),
+        "with_better": mean([float(a.reward > b.reward) for a, b in pairs]),
+        "without_better": mean([float(b.reward > a.reward) for a, b in pairs]),
+        "difference": mean([a.reward - b.reward for a, b in pairs]),
     }
 
 
 def zero_variance(values: Sequence[float], group: int) -> float:
     """Share of groups whose members all have the same value: they teach nothing."""
     groups = [values[i : i + group] for i in range(0, len(values), group)]
-    return _mean([float(len(set(one)) == 1) for one in groups])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+    return mean([float(len(set(one)) == 1) for one in groups])
 
 
 def _line(one: Problem, judged: Judged, ids: list[int]) -> dict[str, Any]:

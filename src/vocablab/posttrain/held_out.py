@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from vocablab.posttrain.rewards import Judge, Judged
+from vocablab.posttrain.rewards import Judge, Judged, mean
 from vocablab.posttrain.rollouts import Problem, Rollouts
 
 HELD_OUT = (
@@ -30,11 +30,11 @@ class HeldOut:
         sampled = self._judged(many, self._rollouts.draw(many, "held out", 0, temperature=self._temperature))
         greedy = self._judged(self._problems, self._rollouts.draw(self._problems, "held out", 0, temperature=0.0))
         return {
-            "held_out_pass_rate": _mean([one.correct for one in sampled]),
-            "held_out_greedy": _mean([one.correct for one in greedy]),
-            "held_out_reward": _mean([one.reward for one in sampled]),
-            "held_out_emitted_tokens": _mean([len(one.emitted) for one in sampled]),
-            "held_out_used_tokens": _mean([len(one.used) for one in sampled]),
+            "held_out_pass_rate": mean([one.correct for one in sampled]),
+            "held_out_greedy": mean([one.correct for one in greedy]),
+            "held_out_reward": mean([one.reward for one in sampled]),
+            "held_out_emitted_tokens": mean([len(one.emitted) for one in sampled]),
+            "held_out_used_tokens": mean([len(one.used) for one in sampled]),
         }
 
     def _judged(self, problems: Sequence[Problem], answers: Sequence[list[int]]) -> list[Judged]:
@@ -42,13 +42,13 @@ class HeldOut:
 
 
 def pass_rates(
-    problems: Sequence[Problem], rollouts: Rollouts, judge: Judge, samples: int, temperature: float
+    problems: Sequence[Problem], rollouts: Rollouts, judge: Judge, samples: int, temperature: float, step: int
 ) -> list[float]:
-    """Share of right answers among `samples` sampled ones to each problem."""
+    """Share of right answers among `samples` sampled ones to each problem; `step` names the random numbers."""
     many = [one for one in problems for _ in range(samples)]
-    answers = rollouts.draw(many, "pass rate", 0, temperature=temperature)
+    answers = rollouts.draw(many, "pass rate", step, temperature=temperature)
     right = [judge(one.item, ids).correct for one, ids in zip(many, answers, strict=True)]
-    return [_mean(right[i : i + samples]) for i in range(0, len(right), samples)]
+    return [mean(right[i : i + samples]) for i in range(0, len(right), samples)]
 
 
 class Readings(TrainerCallback):  # type: ignore[misc]
@@ -76,7 +76,3 @@ class Readings(TrainerCallback):  # type: ignore[misc]
         state.log_history.append({"step": state.global_step, **found})
         note = f"held-out pass rate {found['held_out_pass_rate']:.2f}"
         self._told(state.global_step, state.max_steps, note)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

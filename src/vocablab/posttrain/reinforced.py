@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from vocablab.base.errors import UserError
-from vocablab.base.files import write_json_atomically
-from vocablab.base.random_streams import numpy_stream
 from vocablab.corpus.lost_form import FormCode
 from vocablab.posttrain.checkpoints import (
     WORK,
@@ -25,18 +23,17 @@ from vocablab.posttrain.checkpoints import (
     trained_values,
     write_model,
 )
+from vocablab.posttrain.curriculum import PASS_RATES, Course
 from vocablab.posttrain.held_out import HELD_OUT, HeldOut, Readings, pass_rates
 from vocablab.posttrain.rewards import Judge
 from vocablab.posttrain.rl import GRPO, Curriculum
-from vocablab.posttrain.rollouts import Problem, Rollouts, problem, require_room
+from vocablab.posttrain.rollouts import Rollouts, problem, require_room
 from vocablab.tasks.task import Item, evenly
 from vocablab.training.optimizer import moments, require_float32
 from vocablab.vocab.codec import load_codec
 
 METRICS = "metrics.jsonl"
 """One line per logged step (`vocablab.posttrain.grpo_trainer`), and one per reading of held-out items (`HELD_OUT`)."""
-PASS_RATES = "pass_rates.json"
-"""Pass rate of every problem at the start, if there is a curriculum."""
 
 
 def reinforce(
@@ -91,9 +88,13 @@ def reinforce(
     require_room([*problems, *unseen], config, model.config.max_position_embeddings)
     model.to(device)
     rollouts, judge = Rollouts(config, codec, model, seed), Judge(codec, config.task, config.bonus)
-    rates = _rates(config, problems, rollouts, judge, directory) if config.curriculum else None
-    order = _order(config, len(problems), rates, seed)
-    book = Book(config, problems, rollouts, judge)
+
+    def measure(step: int) -> list[float]:
+        samples = (config.curriculum or Curriculum()).samples
+        return pass_rates(problems, rollouts, judge, samples, config.temperature, step)
+
+    course = Course(config, items, seed, measure, directory / PASS_RATES)
+    book = Book(config, problems, course.order, rollouts, judge)
     watch = Watch(config.limits, line_of)
     reader = HeldOut(unseen, rollouts, judge, config.held_out_samples, config.temperature)
     steps = config.steps * config.iterations
@@ -106,11 +107,12 @@ def reinforce(
             reward_funcs=book.functions(),
             rollout_func=book.rollout,
             args=_arguments(config, steps, seed, work, device=device, bfloat16=bfloat16),
-            train_dataset=Dataset.from_dict({"prompt": [str(i) for i in order]}),
+            train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(course.order))]}),
             processing_class=load_tokenizer(model_directory),
             callbacks=[
                 Readings(reader, config.read_every, progress),
                 watch,
+                course,
                 Completions(book, directory / COMPLETIONS),
                 # Where a line was just logged, so that no running mean is lost, and new answers come next.
                 TimedCheckpoints(config.checkpoint_seconds, math.lcm(config.iterations, config.log_every)),
@@ -127,18 +129,18 @@ def reinforce(
     (directory / METRICS).write_text("".join(json.dumps(line) + "\n" for line in history), encoding="utf-8")
     shutil.rmtree(work)
     readings = [line for line in history if HELD_OUT[0] in line]
+    batches = -(-trainer.state.global_step // config.iterations)
+    stop = watch.stop or course.stop
     return {
         "problems": len(problems),
-        "attempted": len(set(order)),
+        "attempted": len(set(course.order[: batches * config.prompts])),
         "steps": trainer.state.global_step,
-        "answers": -(-trainer.state.global_step // config.iterations) * config.answers,
+        "answers": batches * config.answers,
         "start": {name: readings[0][name] for name in HELD_OUT},
         "end": {name: readings[-1][name] for name in HELD_OUT},
         "held_out": len(unseen),
         "last": next((line for line in reversed(history) if "reward" in line), None),
-        "stopped": None
-        if watch.stop is None
-        else {"step": watch.stop.step, "reason": watch.stop.reason, "sentence": watch.stop.sentence},
+        "stopped": None if stop is None else {"step": stop.step, "reason": stop.reason, "sentence": stop.sentence},
         "parameters_changed": changed,
         "gates": [moves_gate(changed)],
     }
@@ -183,44 +185,6 @@ def _arguments(config: GRPO, steps: int, seed: int, work: Path, *, device: str, 
         disable_tqdm=True,
         disable_dropout=True,
     )
-
-
-def _rates(config: GRPO, problems: Sequence[Problem], rollouts: Rollouts, judge: Judge, directory: Path) -> list[float]:
-    """Pass rates at the start; of an interrupted run, those it measured."""
-    assert config.curriculum is not None
-    path = directory / PASS_RATES
-    if path.exists():
-        return [entry["pass_rate"] for entry in json.loads(path.read_text(encoding="utf-8"))]
-    rates = pass_rates(problems, rollouts, judge, config.curriculum.samples, config.temperature)
-    told = [{"item_id": p.item.item_id, "pass_rate": r} for p, r in zip(problems, rates, strict=True)]
-    write_json_atomically(path, told)
-    return rates
-
-
-def _order(config: GRPO, count: int, rates: Sequence[float] | None, seed: int) -> list[int]:
-    """Which problem each place of the training has.
-
-    Raises:
-        UserError: if fewer problems than a step needs are worth an attempt.
-    """
-    kept = list(range(count))
-    how = config.curriculum or Curriculum()
-    if rates is not None:
-        kept = [i for i in kept if how.least <= rates[i] <= how.most]
-    if len(kept) < config.prompts:
-        raise UserError(
-            f"rl: {len(kept)} of {count} problems are worth an attempt (pass rate {how.least:g} to {how.most:g} at the "
-            f"start), a step needs {config.prompts}."
-        )
-    order: list[int] = []
-    while len(order) < config.steps * config.prompts:
-        shuffled = [kept[int(i)] for i in numpy_stream(seed, "rl", len(order)).permutation(len(kept))]
-        # Whole steps only, so that no step has a problem twice.
-        taken = shuffled[: len(shuffled) // config.prompts * config.prompts]
-        if rates is not None and how.order == "easy_first":
-            taken.sort(key=lambda i: -rates[i])
-        order += taken
-    return order[: config.steps * config.prompts]
 
 
 def _metrics(

@@ -62,6 +62,11 @@ class Judged:
         return len(self.emitted) - len(self.used)
 
 
+def mean(values: Sequence[float]) -> float:
+    """Mean over answers, or over pairs or groups of them: at least one."""
+    return sum(values) / len(values)
+
+
 class Judge:
     """Judges answers of one arm."""
 

@@ -65,22 +65,25 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Which problems are worth an attempt: neither all right nor all wrong at the start."""
+    """Which problems are worth an attempt: those whose answers are neither all right nor all wrong."""
 
     samples: int = 8
-    """Answers per problem by which its pass rate is measured, before the first step."""
+    """Answers per problem by which its pass rate is measured, before the first step and whenever it is again."""
     least: float = 0.1
     """Lowest pass rate of a problem that is kept."""
     most: float = 0.9
     """Highest."""
     order: str = "random"
     """``random``, or ``easy_first``: by pass rate, from the highest down, in each pass over the problems."""
+    again_every: int = 0
+    """Steps after which the rates of all problems are measured anew and the problems chosen anew, so that the model
+    meets what it can learn now; 0: once. Training stops if they leave fewer problems than a step needs."""
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise UserError(f"rl.curriculum.order: '{self.order}' is none of {', '.join(ORDERS)}.")
-        if self.samples < 1 or not 0 <= self.least < self.most <= 1:
-            raise UserError("rl.curriculum: samples is at least 1, and 0 <= least < most <= 1.")
+        if self.samples < 1 or self.again_every < 0 or not 0 <= self.least < self.most <= 1:
+            raise UserError("rl.curriculum: samples is at least 1, again_every at least 0, and 0 <= least < most <= 1.")
 
 
 @dataclass(frozen=True)

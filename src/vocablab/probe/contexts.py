@@ -199,11 +199,12 @@ def row_of(subject: Subject, which: str, ids: Sequence[int]) -> torch.Tensor:
 
 
 def _always(codec: Codec) -> Codec:
-    """The codec that takes every site: a dose below 1 would leave some texts without their token."""
+    """The codec that takes every site: a dose below 1, or facts that are never taught, would leave some texts without
+    their token."""
     rule, facts = codec.intervention, fact_rule(codec.intervention)
     if facts is None:
         return codec
-    every = replace(facts, dose=1.0)
+    every = replace(facts, dose=1.0, untaught=None)
     return replace(codec, intervention=replace(rule, first=every) if isinstance(rule, Hybrid) else every)
 
 

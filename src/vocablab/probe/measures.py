@@ -22,11 +22,15 @@ class Measure:
     control: float | None = None
     """The same number where nothing can be found: random labels, matched text, permuted operands (their mean)."""
     p: float | None = None
-    """p-value against that control, if a permutation test was made."""
+    """p-value, if a test was made: against the control by permutation, or of a difference of pairs against 0."""
     n: int = 0
     """How many rows, texts or facts it rests on."""
     note: str = ""
     """One sentence a reader must know, or empty."""
+    low: float | None = None
+    """Lower bound of the 95% interval of `value`; None, as `high` is, if none was computed."""
+    high: float | None = None
+    """Its upper bound."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from vocablab.probe.causal import ANSWER_TOKENS, nameless
 from vocablab.probe.contexts import begun, facts_in_play, has_fact_tokens, mode_of, spell, token_ids
 from vocablab.probe.measures import Figure, Findings, Measure
 from vocablab.probe.passes import states_at
-from vocablab.probe.shares import chance_reciprocal_rank, ranks, share
+from vocablab.probe.shares import chance_reciprocal_rank, paired_difference, ranks, share
 from vocablab.probe.subject import Subject
 from vocablab.tasks.answers import leading_answer
 from vocablab.tasks.arithmetic import EVALUATION_PHRASING, TRAINED_PHRASINGS, Arithmetic
@@ -26,9 +26,11 @@ from vocablab.vocab.forms import question_text
 
 PROBE = "retrieval"
 ITEMS = 24
-"""Questions that are answered in full."""
+"""Questions that are answered in full: few enough for each to be about another fact, see `paired_difference`."""
 FULL_ANSWER = 20
 """Tokens of a full answer: the equation spelled, and the sentence after it."""
+COMPARED = (("free", "banned"), ("forced", "banned"), ("forced", "free"))
+"""Ways to answer, the second subtracted from the first, question by question."""
 
 
 def retrieval(subject: Subject) -> Findings:
@@ -137,7 +139,10 @@ def _by_frequency(subject: Subject, chance: float) -> Measure:
 
 
 def _answers(subject: Subject, family: Family) -> Findings:
-    """Right answers to full questions: free, with fact tokens banned, and with a fact token forced at the start."""
+    """Right answers to full questions: free, with fact tokens banned, and with a fact token forced at the start.
+
+    All ways answer the same questions, so that they are also compared question by question.
+    """
     found = Findings()
     if family.facts(ordered=False)[0].relation != "MUL":
         found.notes.append(f"{subject.name}: full questions are about products, which its family has none of.")
@@ -145,6 +150,7 @@ def _answers(subject: Subject, family: Family) -> Findings:
     task = Arithmetic()
     table = [item for item in task.items(None) if item.split != "heldout"]
     items = [table[i * len(table) // ITEMS] for i in range(ITEMS)]
+    facts = [item.fact_key for item in items]
     eos = subject.codec.vocabulary.eos_id
     free = [[eos, *spell(subject, item.prompt)] for item in items]
     ways: dict[str, tuple[list[list[int]], tuple[int, ...], tuple[int, ...] | None]] = {"free": (free, (), None)}
@@ -152,18 +158,22 @@ def _answers(subject: Subject, family: Family) -> Findings:
         known = tuple(token_ids(subject).values())
         ways["banned"] = (free, subject.ids, None)
         ways["forced"] = (question_texts(subject, [item.prompt for item in items]), (), known)
-    bars = []
+    hits: dict[str, list[bool]] = {}
     for name, (prompts, banned, first) in ways.items():
         given = _greedy(subject, prompts, FULL_ANSWER, banned, first)
         texts = [subject.codec.render(ids) for ids in given]
-        hits = [task.grade(item, text).strict == 1 for item, text in zip(items, texts, strict=True)]
+        hits[name] = [task.grade(item, text).strict == 1 for item, text in zip(items, texts, strict=True)]
         chance = float(np.mean([task.grade(item, text).strict for text in texts for item in items]))
         note = "Control: the same answers graded for all questions."
-        asked = len({item.fact_key for item in items})
-        measure = share(PROBE, "greedy", f"questions, {name}", "accuracy", hits, chance, asked, note)
-        found.measures.append(measure)
-        bars.append((name, measure.value))
-    series = [{"name": "accuracy", "x": [name for name, _ in bars], "y": [value for _, value in bars]}]
+        found.measures.append(
+            share(PROBE, "greedy", f"questions, {name}", "accuracy", hits[name], chance, len(set(facts)), note)
+        )
+    for one, other in COMPARED:
+        if one in hits and other in hits:
+            target, metric = f"questions, {one} - {other}", "accuracy difference"
+            found.measures.append(paired_difference(PROBE, "greedy", target, metric, hits[one], hits[other], facts))
+    accuracies = [sum(right) / len(right) for right in hits.values()]
+    series = [{"name": "accuracy", "x": list(hits), "y": accuracies}]
     title = "Right answers: free, without tokens, and made to use one"
     found.figures.append(Figure("retrieval-decoding", title, "bars", "decoding", "accuracy", {"series": series}))
     return found

@@ -21,6 +21,7 @@ from vocablab.probe.linear import linear_probes, text_probes
 from vocablab.probe.measures import Findings, Measure
 from vocablab.probe.retrieval import retrieval
 from vocablab.probe.subject import Subject
+from vocablab.probe.untaught import untaught
 
 MEASURES = "measures.parquet"
 """One row per `Measure`, with the model's name."""
@@ -48,6 +49,7 @@ def probe(subject: Subject, config: Probing, progress: Callable[[float, float, s
         ("layers", lambda: lens(subject)),
         ("retrieval", lambda: retrieval(subject)),
         ("composed rows", lambda: composed(subject)),
+        ("untaught tokens", lambda: untaught(subject)),
     ]
     found = Findings()
     for number, (name, step) in enumerate(steps):
@@ -63,7 +65,7 @@ def write_findings(name: str, found: Findings, directory: Path) -> dict[str, Any
     schema = pa.schema(
         [("model", pa.string())]
         + [(key, pa.string()) for key in ("probe", "place", "target", "metric")]
-        + [(key, pa.float64()) for key in ("value", "control", "p")]
+        + [(key, pa.float64()) for key in ("value", "low", "high", "control", "p")]
         + [("n", pa.int64()), ("note", pa.string())]
     )
     pq.write_table(pa.table({"model": [name] * len(found.measures), **columns}, schema=schema), directory / MEASURES)

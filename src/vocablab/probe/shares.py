@@ -1,34 +1,60 @@
-"""Shares of facts, and ranks, as measures."""
+"""Shares of facts, their differences, and ranks, as measures."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
+from vocablab.base.proportions import exact_mcnemar, newcombe_paired, wilson
 from vocablab.probe.measures import Measure
 
 
 def share(
     probe: str, place: str, target: str, metric: str, hits: Sequence[bool], control: float, facts: int, note: str
 ) -> Measure:
-    """A share with Wilson's (1927) 95% interval in its note; `hits` is not empty.
+    """A share with Wilson's (1927) 95% interval; `hits` is not empty.
 
     Several texts about one fact are no independent ones, so the interval is that of as many trials as there are facts,
     which is too wide rather than too narrow.
     """
     count, number = sum(hits), len(hits)
     low, high = wilson(count / number, facts)
-    said = f"{count} of {number} texts about {facts} facts, 95% interval {low:.3f} to {high:.3f} (Wilson)."
-    return Measure(probe, place, target, metric, count / number, control, None, number, f"{said} {note}")
+    said = f"{count} of {number} texts; the interval (Wilson) counts {facts} facts. {note}"
+    return Measure(probe, place, target, metric, count / number, control, None, number, said, low, high)
 
 
-def wilson(proportion: float, n: int) -> tuple[float, float]:
-    """Wilson's 95% score interval of a proportion that was observed in `n` independent trials."""
-    z = float(stats.norm.ppf(0.975))
-    centre = (proportion + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def paired_difference(
+    probe: str,
+    place: str,
+    target: str,
+    metric: str,
+    first: Sequence[bool],
+    second: Sequence[bool],
+    facts: Sequence[str],
+) -> Measure:
+    """Share of `first` minus share of `second`, with an exact McNemar p and Newcombe's 95% interval for pairs.
+
+    Args:
+        probe: of the measure, as `place`, `target` and `metric` are.
+        place: see `probe`.
+        target: says which of the two is subtracted.
+        metric: see `probe`.
+        first: what was right in one way, (N,), N > 0.
+        second: what was right in the other way, of the same questions in the same order, (N,).
+        facts: which fact each question is about, (N,).
+
+    Raises:
+        ValueError: if two questions are about one fact. Test and interval take pairs as independent, and these would
+            not be; `share` can count facts instead, a test of single questions cannot.
+    """
+    if len(set(facts)) != len(facts):
+        raise ValueError("Pairs of answers must be about different facts: else they are not independent.")
+    pairs = list(zip(first, second, strict=True))
+    both, gained, lost, neither = (pairs.count(p) for p in ((True, True), (True, False), (False, True), (False, False)))
+    low, high = newcombe_paired(both, gained, lost, neither)
+    note = f"Of {len(pairs)} questions, each about another fact, {gained} are right only in the first way and {lost} "
+    note += "only in the second; exact McNemar test, interval for pairs (Newcombe)."
+    value, p = (gained - lost) / len(pairs), exact_mcnemar(gained, lost)
+    return Measure(probe, place, target, metric, value, None, p, len(pairs), note, low, high)
 
 
 def ranks(scores_NC: np.ndarray, right_N: np.ndarray) -> np.ndarray:

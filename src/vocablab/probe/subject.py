@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vocablab.base.errors import UserError
 from vocablab.facts.fact import Fact
+from vocablab.model.pretrained import load_causal_model
 from vocablab.vocab.codec import Codec, load_codec
 from vocablab.vocab.digits import Hybrid
 from vocablab.vocab.fact_tokens import FactTokens
@@ -34,7 +34,7 @@ class Subject:
     meanings: tuple[TokenMeaning, ...]
     """What each says, in parts."""
     facts: tuple[Fact | None, ...]
-    """The fact of each, or None for a token that states none (a sham, a digit)."""
+    """The fact of each, or None for a token that states none (a sham, a digit) or was never taught."""
     initial: dict[str, np.ndarray] | None = field(default=None, repr=False)
     """``input`` and ``output`` tables before training, each (V, D) float32; None if unknown."""
     exposures: np.ndarray | None = field(default=None, repr=False)
@@ -65,13 +65,35 @@ def fact_rule(rule: Intervention) -> FactTokens | None:
 
 
 def facts_of(codec: Codec) -> tuple[Fact | None, ...]:
-    """The fact of each added token, in the order of the ids; None where a token states none."""
+    """The fact of each added token, in the order of the ids; None where a token states none, or stood in no text.
+
+    What a model has learned of its tokens is asked of those it was taught; `untaught_ids` has the others.
+    """
+    taught = {name: fact for name, fact in _stated(codec).items() if not _is_untaught(codec, fact)}
+    return tuple(taught.get(name) for name in codec.vocabulary.added)
+
+
+def untaught_ids(codec: Codec) -> dict[Fact, int]:
+    """Ids of the tokens that exist but stand in no text (`FactTokens.untaught`), by fact."""
+    return {
+        fact: codec.vocabulary.added_ids[name] for name, fact in _stated(codec).items() if _is_untaught(codec, fact)
+    }
+
+
+def _is_untaught(codec: Codec, fact: Fact) -> bool:
+    rule = fact_rule(codec.intervention)
+    return rule is not None and rule.untaught is not None and fact in rule.untaught
+
+
+def _stated(codec: Codec) -> dict[str, Fact]:
+    """The fact of each added token that states one, by name."""
     rule = fact_rule(codec.intervention)
     if rule is None:
-        return (None,) * len(codec.vocabulary.added)
-    names = {rule.family.token_name(fact): fact for fact in rule.family.facts(ordered=True)}
-    names |= {rule.family.question_name(fact): fact for fact in rule.family.facts(ordered=True)}
-    return tuple(names.get(name) for name in codec.vocabulary.added)
+        return {}
+    facts = rule.family.facts(ordered=True)
+    known = {rule.family.token_name(fact): fact for fact in facts}
+    known |= {rule.family.question_name(fact): fact for fact in facts}
+    return {name: known[name] for name in codec.vocabulary.added if name in known}
 
 
 def load_subject(
@@ -86,20 +108,8 @@ def load_subject(
     Raises:
         UserError: if it does not load or has no codec.
     """
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    # Its bar would stand among ours, and takes a second at most.
-    disable_progress_bar()
     codec = load_codec(directory)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
-        )
-    # Transformers and what it reads with raise a dozen classes, none of them in common.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"the model {directory} does not load: {reason}") from None
+    model = load_causal_model(directory, attention="eager")
     meanings = token_meanings(codec.vocabulary, codec.intervention)
     ids = tuple(codec.vocabulary.added_ids[name] for name in codec.vocabulary.added)
-    return Subject(name, model.eval().to(device), codec, ids, meanings, facts_of(codec), initial, exposures)
+    return Subject(name, model.to(device), codec, ids, meanings, facts_of(codec), initial, exposures)

@@ -8,6 +8,7 @@ from vocablab.base.errors import UserError
 from vocablab.base.random_streams import unit_interval
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family, Multiplication, Rhyme
+from vocablab.facts.held_out import HeldOutFacts
 from vocablab.vocab.finder import Finder, Site
 from vocablab.vocab.forms import (
     answer_comes_last,
@@ -38,6 +39,9 @@ class FactTokens(Intervention):
     arm is compared with `PlainTextFacts`, never with the bare control alone."""
     dose: float = 1.0
     """Probability that a site is taken, drawn by document and position: over 0, at most 1."""
+    untaught: HeldOutFacts | None = None
+    """Facts whose tokens exist but stand in no text: their sites keep their characters. What a row is worth that was
+    composed and never seen is asked of these (`vocablab.probe.composed`)."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -52,6 +56,14 @@ class FactTokens(Intervention):
             raise UserError(
                 f"FactTokens: mode operands has no question to replace in {turned[0]!r}: its answer is first."
             )
+        if self.untaught is not None:
+            facts = self.family.facts(ordered=self.ordered)
+            count = sum(fact in self.untaught for fact in facts)
+            if count in (0, len(facts)):
+                raise UserError(
+                    f"FactTokens.untaught: {count} of {len(facts)} facts; it must leave some to learn from, and name "
+                    "some."
+                )
 
     @cached_property
     def _finder(self) -> Finder:
@@ -65,6 +77,8 @@ class FactTokens(Intervention):
         found = self._finder.sites(text)
         if self.dose < 1:
             found = [site for site in found if unit_interval(0, "dose", document, site.start) < self.dose]
+        if self.untaught is not None:
+            found = [site for site in found if site.fact not in self.untaught]
         return found
 
     def may_change(self, data: bytes) -> bool:

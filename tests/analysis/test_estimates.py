@@ -1,6 +1,5 @@
-"""The two-way estimate against brute force, simulation and hand-made cases."""
+"""The two-way estimate against simulation, other tests and hand-made cases."""
 
-import itertools
 import math
 
 import numpy as np
@@ -10,16 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from vocablab.analysis.statistics import (
-    cluster_sums,
-    contrasts,
-    estimate,
-    exchanged,
-    mcnemar,
-    sign_flip,
-    two_way_variance,
-    wilson,
-)
+from vocablab.analysis.contrasts import cluster_sums
+from vocablab.analysis.estimates import estimate
 from vocablab.base.errors import RunError
 
 
@@ -50,22 +41,6 @@ def test_an_interval_over_items_alone_would_be_too_narrow() -> None:
         half = 1.96 * by_item.std(ddof=1) / math.sqrt(200)
         covered += abs(by_item.mean() - 0.5) <= half
     assert covered / 300 < 0.85
-
-
-def test_mean_squares_agree_with_a_brute_force_anova() -> None:
-    rng = np.random.default_rng(3)
-    d = rng.normal(0, 1, (4, 7)) + 2 * rng.normal(0, 1, (4, 1)) + 3 * rng.normal(0, 1, (1, 7))
-    grand = sum(d[s, k] for s in range(4) for k in range(7)) / 28
-    ms_seed = sum(7 * (d[s].mean() - grand) ** 2 for s in range(4)) / 3
-    ms_item = sum(4 * (d[:, k].mean() - grand) ** 2 for k in range(7)) / 6
-    cells = itertools.product(range(4), range(7))
-    ms_residual = sum((d[s, k] - d[s].mean() - d[:, k].mean() + grand) ** 2 for s, k in cells) / 18
-    found = two_way_variance(d)
-    assert found.of_mean() == pytest.approx((ms_seed + ms_item - ms_residual) / 28, rel=1e-12)
-    assert found.residual == pytest.approx(ms_residual, rel=1e-12)
-    total = ms_seed + ms_item - ms_residual
-    df = total**2 / (ms_seed**2 / 3 + ms_item**2 / 6 + ms_residual**2 / 18)
-    assert found.degrees_of_freedom() == pytest.approx(max(df, 3), rel=1e-12)
 
 
 def test_swapping_the_arms_negates_everything_exactly() -> None:
@@ -114,11 +89,6 @@ def test_copies_of_an_item_add_nothing_once_they_are_one_cluster() -> None:
     assert estimate(np.tile(treatment, 4), np.tile(control, 4)).standard_error < alone.standard_error
 
 
-def test_cluster_sums_keep_the_order_of_first_appearance() -> None:
-    sums = cluster_sums(np.array([[1.0, 2.0, 4.0]]), ["b", "a", "b"])
-    assert sums.tolist() == [[5.0, 2.0]]
-
-
 def test_scores_that_never_differ_are_not_certainty() -> None:
     zeros = np.zeros((5, 20))
     found = estimate(zeros, zeros)
@@ -126,15 +96,6 @@ def test_scores_that_never_differ_are_not_certainty() -> None:
     assert found.standard_error == pytest.approx(1 / 20)
     assert found.p_value == 1
     assert found.interval()[1] > 0.1
-
-
-def test_a_component_below_zero_does_not_cancel_another() -> None:
-    rng = np.random.default_rng(7)
-    d = rng.normal(0, 1, (5, 40))
-    d -= d.mean(axis=1, keepdims=True)  # seeds agree better than chance allows
-    found = two_way_variance(d)
-    assert found.seed == 0
-    assert found.of_mean() >= found.residual / 200
 
 
 def test_one_seed_gives_an_interval_over_items_and_one_cell_gives_none() -> None:
@@ -164,26 +125,6 @@ def test_more_seeds_are_needed_for_less_and_none_suffice_where_items_are_the_lim
     assert some < more
     items = estimate(rng.normal(0, 1, (1, 10)) + np.zeros((5, 1)), np.zeros((5, 10)))
     assert items.seeds_needed(0.01) is None
-
-
-def test_sign_flip_by_hand() -> None:
-    assert sign_flip([1, 1, 1, 1, 1]) == 2 / 32
-    assert sign_flip([1.0, -1.0]) == 1.0
-    assert sign_flip([0.1, 0.2, 0.3]) == 0.25
-    assert sign_flip(np.ones(40)) == pytest.approx(2**-16)
-
-
-def test_mcnemar_by_hand() -> None:
-    found = mcnemar(np.array([1, 1, 1, 1, 1, 0, 0, 1.0]), np.array([0, 0, 0, 0, 0, 1, 0, 1.0]))
-    assert (found.gained, found.lost) == (5, 1)
-    assert found.p_value == pytest.approx(14 / 64)
-    assert mcnemar(np.ones(4), np.ones(4)).p_value == 1
-
-
-def test_wilson_agrees_with_published_values() -> None:
-    assert wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
-    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert math.isnan(wilson(0.5, 0)[0])
 
 
 def test_numbers_that_do_not_pair_or_are_not_finite_stop() -> None:
@@ -233,7 +174,7 @@ def test_a_golden_study() -> None:
     assert (unpaired.standard_error, unpaired.degrees_of_freedom) == pytest.approx(GOLDEN_UNPAIRED, rel=1e-6)
 
 
-# Computed by loops over the cells, with the formulas of the module's text.
+# Computed by loops over the cells, with the formulas of `variance_components`.
 GOLDEN = (0.8527472258212943, 0.3488980469058177, 8.586386254217365, 0.05765129691963966, 1.6478431547229488)
 GOLDEN_UNPAIRED = (0.3165088946631859, 6.3197991010121415)
 
@@ -277,14 +218,6 @@ def test_order_of_items_seeds_and_names_of_clusters_never_matter(
     assert whole.standard_error == pytest.approx(one.standard_error, rel=1e-6, abs=1e-6)
 
 
-def test_unpaired_arms_are_exchanged_exactly() -> None:
-    assert exchanged([5.0, 6.0, 7.0], [1.0, 2.0, 3.0]) == pytest.approx(2 / 20)
-    assert exchanged([1.0], [2.0]) == 1.0
-    rng = np.random.default_rng(14)
-    treatment, control = rng.normal(0, 1, (5, 30)), rng.normal(0, 1, (5, 30))
-    assert estimate(treatment, control, paired=False).sign_flip_p > 0.05
-
-
 def test_pairing_that_does_not_exist_is_not_used_up() -> None:
     """Arms that share their seeds' luck: paired it cancels, unpaired it counts twice."""
     rng = np.random.default_rng(15)
@@ -308,14 +241,3 @@ def test_the_far_end_of_rare_answers_is_further_and_the_near_end_students() -> N
     differ = np.abs(treatment - control).mean()
     error = found.standard_error * math.sqrt(1 + (high - found.effect) / differ)
     assert high - found.effect == pytest.approx(t * error)
-
-
-def test_many_studies_at_once_are_the_same_studies() -> None:
-    rng = np.random.default_rng(17)
-    a, b = rng.normal(0, 1, (3, 5, 12)), rng.normal(0, 1, (3, 5, 12))
-    names = [str(i // 3) for i in range(12)]
-    for paired in (True, False):
-        many = contrasts(a, b, names, paired=paired)
-        for i in range(3):
-            one = estimate(a[i], b[i], names, paired=paired)
-            assert one.interval() == tuple(float(end[i]) for end in many.interval())
