@@ -134,9 +134,9 @@ def headlines(models: Sequence[Model]) -> str:
     last = ("<th></th>", '<th class="n">Difference</th>') if two else ("", "")
     head = f"<tr><th></th>{above}{last[0]}</tr>" if len(models) > 1 else ""
     head += f"<tr><th>Measure</th>{named}{last[1]}</tr>"
-    # Two models need the width: what stands in brackets then goes below.
-    compact = "compact" if len(models) == 1 else ""
-    box = f'<div class="scroll {compact}" tabindex="0" role="region" aria-label="headline measures">'
+    # Two models need the width: what stands in brackets then goes below, and less space between.
+    layout = "compact" if len(models) == 1 else "tight"
+    box = f'<div class="scroll {layout}" tabindex="0" role="region" aria-label="headline measures">'
     note = f'<p class="note">{text(EXPLAINED)}</p>' if two else ""
     return f"{note}{box}<table><thead>{head}</thead><tbody>{body}</tbody></table></div>"
 
