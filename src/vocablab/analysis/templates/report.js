@@ -148,7 +148,7 @@
   function drawForests() {
     forests("forest-plots", data.effects, (arm) => styleOf[arm], (row) => row.arm, "improvement over control",
       "No arm pairs with the control.");
-    forests("placebo-plots", data.placebos, (arm) => styleOf[arm], (row) => row.against, "improvement over the placebo", "");
+    forests("placebo-plots", data.placebos, (arm) => styleOf[arm], (row) => row.against, "improvement over the other arm", "");
   }
 
   function drawExposure() {
