@@ -1,6 +1,7 @@
 """Training by reward: what is sampled is what is trained; the watch, resume, pairs, curriculum."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,14 @@ def test_training_moves_the_model_and_writes_everything(answering: Path, tmp_pat
         assert sum(one["correct"] for one in mine) / len(mine) == pytest.approx(line["correct_mean"], abs=1e-6)
         assert sum(len(one["ids"]) for one in mine) / len(mine) == pytest.approx(line["length"], abs=1e-6)
     assert load(tmp_path / "out", "cpu").codec.intervention == load(answering, "cpu").codec.intervention
+
+
+def test_a_damaged_checkpoint_is_one_sentence(answering: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(answering, tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(UserError, match="broken does not load"):
+        run(grpo(), broken, tmp_path / "out")
 
 
 class Killed(Exception):

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback
 from transformers.activations import NewGELUActivation
 from transformers.trainer_utils import get_last_checkpoint
-from transformers.utils.logging import disable_progress_bar
 
 from vocablab.corpus.lost_form import FormCode
+from vocablab.model.pretrained import load_causal_model
 from vocablab.training.precision import resolved
 from vocablab.vocab.codec import Codec, save_codec
 
@@ -23,12 +23,12 @@ WORK = "trainer"
 
 
 def load_model(directory: Path) -> Any:
-    """A checkpoint to train: float32 weights, attention that takes any mask."""
-    # Bars for loading and writing weights would stand among ours, and take a second at most.
-    disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
-        directory, local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
-    )
+    """A checkpoint to train: float32 weights, attention that takes any mask.
+
+    Raises:
+        UserError: if it does not load.
+    """
+    model = load_causal_model(directory, "sdpa")
     _fuse_gelu(model)
     return model
 

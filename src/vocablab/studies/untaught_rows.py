@@ -1,4 +1,4 @@
-"""Does a learned composition make rows for tokens that stood in no text? (Roadmap F1 and D2, at the size of quickstart.)
+"""Does a learned composition make rows for tokens that stood in no text? (Roadmap F1 and D2, as small as quickstart.)
 
 Hypothesis: with `ComposedRows`, an MLP that makes every token's row of its parts, a model that has learned the other
 tokens can use one that it never met: the probe `untaught` says so, and answers about products cost fewer bits than
