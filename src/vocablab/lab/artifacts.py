@@ -24,7 +24,7 @@ from vocablab.base.records import (
 )
 
 FORMATS = {
-    "vocabulary": 1, "prepare": 3, "pretrain": 3, "import": 1, "export": 2, "sft": 3, "rl": 1, "probe": 2,
+    "vocabulary": 1, "prepare": 3, "pretrain": 4, "import": 1, "export": 2, "sft": 4, "rl": 1, "probe": 2,
     "evaluate": 3,
 }  # fmt: skip
 """Version of what each stage writes; raised when its code changes what it would produce."""

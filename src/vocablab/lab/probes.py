@@ -66,8 +66,9 @@ def subject_of_run(run: RunContext, name: str, device: str) -> Subject:
 
     codec = run.codec()
     return load_subject(
-        run.path(run.finished), name, device, initial_tables(run), exposures(run, codec.vocabulary.added)
-    )
+        run.path(run.finished), name, device, initial_tables(run), exposures(run, codec.vocabulary.added),
+        updates(run, codec.vocabulary.added),
+    )  # fmt: skip
 
 
 def exposures(run: RunContext, tokens: tuple[str, ...]) -> np.ndarray | None:
@@ -84,6 +85,14 @@ def exposures(run: RunContext, tokens: tuple[str, ...]) -> np.ndarray | None:
             found += np.array([seen.get(token, 0) for token in tokens]) * float(times)
             known = True
     return np.rint(found).astype(np.int64) if known else None
+
+
+def updates(run: RunContext, tokens: tuple[str, ...]) -> np.ndarray | None:
+    """In how many optimiser steps of pretraining and fine-tuning each token was read; None if no record says."""
+    told = [seen for stage in ("pretrain", "sft") if (seen := _counts(run, stage).get("updates"))]
+    if not told:
+        return None
+    return np.array([sum(seen.get(token, 0) for seen in told) for token in tokens], dtype=np.int64)
 
 
 def _counts(run: RunContext, stage: str) -> dict[str, Any]:

@@ -113,10 +113,7 @@ def fine_tune(
     shutil.rmtree(directory / WORK)
     losses = [line["loss"] for line in history if "loss" in line]
     drill_ids = frozenset(drill.example_id for drill in drills)
-    exposures = Counter(
-        s.replacement for lesson in planned for e in lesson.order
-        for s in codec.intervention.spans(e.prompt + e.target, e.example_id) if s.is_token
-    )  # fmt: skip
+    exposures, updates = _doses(codec, planned, config.batch_size)
     return {
         "examples": len(examples),
         "too_long": too_long,
@@ -135,9 +132,26 @@ def fine_tune(
         "parameters_changed": changed,
         "spans": len(spans),
         "exposures": {name: exposures[name] for name in codec.vocabulary.added},
+        "updates": {name: updates[name] for name in codec.vocabulary.added},
         **told,
         "gates": [_eos_gate(checked), moves_gate(changed)],
     }
+
+
+def _doses(codec: Codec, planned: Sequence[Lesson], batch_size: int) -> tuple[Counter[str], Counter[str]]:
+    """How often each added token was shown, and in how many steps."""
+    tokens = {
+        e.example_id: [s.replacement for s in codec.intervention.spans(e.prompt + e.target, e.example_id) if s.is_token]
+        for lesson in planned
+        for e in lesson.order
+    }
+    exposures, updates = Counter[str](), Counter[str]()
+    for lesson in planned:
+        for start in range(0, len(lesson.order), batch_size):
+            shown = [token for e in lesson.order[start : start + batch_size] for token in tokens[e.example_id]]
+            exposures.update(shown)
+            updates.update(set(shown))
+    return exposures, updates
 
 
 def _rows(codec: Codec, examples: Sequence[Example], context: int) -> tuple[dict[str, Labelled], int]:

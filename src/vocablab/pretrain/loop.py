@@ -31,6 +31,7 @@ from vocablab.pretrain.length import length
 from vocablab.pretrain.next_token import NextToken
 from vocablab.pretrain.reading import BitsReader
 from vocablab.pretrain.start import Checkpoint, start
+from vocablab.pretrain.updates import steps_with
 from vocablab.training.allocator import keep_freed_memory
 from vocablab.training.checkpoint import (
     CHECKPOINT,
@@ -362,6 +363,7 @@ class _Run:
             "compiled": self.compiled,
             "ranks": self.place.size,
             "step_zero": None if self.step_zero is None else asdict(self.step_zero),
+            "updates": self._updates() if self.place.leads else {},
             "final": self.journal.lines[-1] if self.place.leads else {},
             "gates": [
                 gate(11, "Optimiser state is float32", True, "checked after step 1"),
@@ -373,6 +375,13 @@ class _Run:
                 ),
             ],
         }
+
+    def _updates(self) -> dict[str, int]:
+        """Steps that read each added token."""
+        vocabulary = self.codec.vocabulary
+        names = vocabulary.added
+        counts = steps_with(self.data.tokens, vocabulary.base_size, len(names), self.context, self.length)
+        return dict(zip(names, counts.tolist(), strict=True))
 
 
 def _refuse(config: Pretraining, place: Ranks) -> None:

@@ -91,16 +91,12 @@ def _cosine_distance(rows: np.ndarray, to: np.ndarray) -> np.ndarray:
     return 1 - np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), 0.0)
 
 
-def audit(
-    subject: Subject, least: int = 100, updates: np.ndarray | None = None, unused: Sequence[int] = ()
-) -> Findings:
+def audit(subject: Subject, least: int = 100, unused: Sequence[int] = ()) -> Findings:
     """Which added tokens were hardly trained?
 
     Args:
         subject: the model.
         least: exposures that the study declared as the smallest dose.
-        updates: how many optimiser steps had a gradient for each input row, (N,); the exposures if not given, which is
-            what they would be with one token a step.
         unused: ids beside the padding that training never showed.
     """
     found, names = Findings(), [meaning.name for meaning in subject.meanings]
@@ -110,7 +106,7 @@ def audit(
     if subject.exposures is None:
         found.notes.append(f"{subject.name}: exposures are unknown, so the dose is not audited.")
     else:
-        found += _dose(subject, names, least, updates if updates is not None else subject.exposures)
+        found += _dose(subject, names, least)
     for place, which in places(subject).items():
         found += _table(subject, place, audit_rows(subject, which, unused), names)
     return found
@@ -129,7 +125,7 @@ def _measure(
     return Measure("audit", place, target, metric, value, control, None, n, note)
 
 
-def _dose(subject: Subject, names: list[str], least: int, updates: np.ndarray) -> Findings:
+def _dose(subject: Subject, names: list[str], least: int) -> Findings:
     exposures = np.asarray(subject.exposures)
     n, few = len(names), exposures < least
     notes = []
@@ -143,9 +139,13 @@ def _dose(subject: Subject, names: list[str], least: int, updates: np.ndarray) -
             "corpus", "exposures", "fewest", float(exposures.min()), float(least), n, "Control: the declared dose."
         ),
         _measure("corpus", "exposures", "share below the dose", float(few.mean()), 0.0, n),
-        _measure("input rows", "updates", "fewest", float(np.min(updates)), None, n),
     ]
-    return Findings(measures, [_bars("corpus", "exposures", names, exposures, subject.name)], notes)
+    figures = [_bars("corpus", "exposures", names, exposures, subject.name)]
+    if subject.updates is not None:
+        note = "Optimiser steps that read the token: in each its input row had a gradient of its own."
+        measures.append(_measure("input rows", "updates", "fewest", float(subject.updates.min()), None, n, note))
+        figures.append(_bars("input rows", "updates", names, subject.updates, subject.name))
+    return Findings(measures, figures, notes)
 
 
 def _table(subject: Subject, place: str, rows: RowAudit, names: list[str]) -> Findings:

@@ -39,6 +39,8 @@ class Subject:
     """``input`` and ``output`` tables before training, each (V, D) float32; None if unknown."""
     exposures: np.ndarray | None = field(default=None, repr=False)
     """How often training showed each added token, (N,) integers; None if unknown."""
+    updates: np.ndarray | None = field(default=None, repr=False)
+    """In how many optimiser steps it was read, (N,) integers; None if unknown."""
 
     @property
     def device(self) -> torch.device:
@@ -102,6 +104,7 @@ def load_subject(
     device: str = "cpu",
     initial: dict[str, np.ndarray] | None = None,
     exposures: np.ndarray | None = None,
+    updates: np.ndarray | None = None,
 ) -> Subject:
     """Load an exported model for probing; never asks the network.
 
@@ -112,4 +115,4 @@ def load_subject(
     model = load_causal_model(directory, attention="eager")
     meanings = token_meanings(codec.vocabulary, codec.intervention)
     ids = tuple(codec.vocabulary.added_ids[name] for name in codec.vocabulary.added)
-    return Subject(name, model.to(device), codec, ids, meanings, facts_of(codec), initial, exposures)
+    return Subject(name, model.to(device), codec, ids, meanings, facts_of(codec), initial, exposures, updates)
