@@ -15,7 +15,7 @@ from vocablab.base.modules import load_file
 from vocablab.base.records import read_record
 from vocablab.lab import cli
 from vocablab.lab.catalog import Chosen
-from vocablab.lab.probes import exposures, initial_tables, run_at
+from vocablab.lab.probes import exposures, initial_tables, run_at, updates
 from vocablab.lab.run_context import Place, RunContext
 from vocablab.lab.run_study import write_study_file
 from vocablab.lab.stages import identities, make_vocabulary, run_stages, stages_of
@@ -104,8 +104,14 @@ def test_a_run_knows_its_rows_before_training_and_its_exposures(study_directory:
     token = "<MUL_2_3_6>"
     expected = prepare.counts["exposures"][token] * pretrain.counts["epochs"] + sft.counts["exposures"][token]
     assert shown[codec.vocabulary.added.index(token)] == round(expected)
+    steps = updates(run, codec.vocabulary.added)
+    assert steps is not None
+    assert 0 < steps.sum() <= shown.sum() * 1.05
+    assert steps.max() <= pretrain.counts["steps"] + sft.counts["steps"]
+    assert steps[codec.vocabulary.added.index(token)] == sum(r.counts["updates"][token] for r in (pretrain, sft))
     control = RunContext(study, study.arm("control"), 0, run.place)
     assert exposures(control, ()) is None
+    assert updates(control, ()) is None
 
 
 def test_a_path_names_a_run(study_directory: Path, tmp_path: Path) -> None:

@@ -261,6 +261,9 @@ def test_drills_reach_the_model_at_their_share_and_are_counted(checkpoint: Path,
     assert counts["lessons"][0]["drill_share"] == pytest.approx(0.5, abs=0.06)
     # Every learned example states one fact.
     assert sum(counts["exposures"].values()) == counts["lessons"][0]["examples"]
+    # A batch of 8 may state a fact twice, and that is one update.
+    assert counts["steps"] < sum(counts["updates"].values()) < sum(counts["exposures"].values())
+    assert max(counts["updates"].values()) <= counts["steps"]
 
 
 def test_mistakes_are_named_before_a_model_loads(checkpoint: Path, tmp_path: Path) -> None:
