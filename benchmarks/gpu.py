@@ -6,7 +6,8 @@ Needs torch, transformers, safetensors, pyarrow, scipy and numpy, no network, no
 installed. Goals on one H200: 489k tokens/s with GPT-2's 124M at a context of 1,024, 170k with 350M.
 
 1. On the device: the chunked cross entropy against the plain one, a killed and resumed run against one that was not,
-   and DDP and FSDP2 of one rank under torchrun against neither.
+   and DDP and FSDP2 of one rank under torchrun against neither. Answers, the log-probabilities of training by reward,
+   and probes against the CPU's (`gpu_models.py`).
 2. Per model: the losses of 20 steps of `pretrain` as it runs on a GPU (compiled, bfloat16, chunked loss) against a
    loop in float32, op by op, with the plain loss. Modern models take Muon's steps in both.
 3. Per model and micro-batch: tokens/s of `pretrain` with the recipe's batch, model FLOPs utilisation, peak memory.
@@ -29,11 +30,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from gpu_models import CHECKS
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 
@@ -375,6 +378,8 @@ def checks(plan: Plan, root: Path) -> dict[str, Any]:
     backend = dist.is_nccl_available() if plan.device.startswith("cuda") else dist.is_gloo_available()
     if backend:
         parts |= {"ddp": lambda: check_ranks(plan, "ddp"), "fsdp": lambda: check_ranks(plan, "fsdp")}
+    tiny = plan.rows < 10_000
+    parts |= {name: (lambda check=check: check(plan.device, tiny)) for name, check in CHECKS.items()}
     found = {}
     for name, work in parts.items():
         found[name] = guarded(name, work, plan)

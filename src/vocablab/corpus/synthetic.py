@@ -20,6 +20,7 @@ from vocablab.vocab.fact_tokens import FactTokens
 from vocablab.vocab.finder import Finder
 from vocablab.vocab.forms import surface_forms, swapped_fact, write_form
 from vocablab.vocab.intervention import Intervention
+from vocablab.vocab.meaning import family_of
 
 KINDS = ("drill", "question", "story", "problem")
 """What documents there are."""
@@ -199,14 +200,3 @@ class TargetDose:
         return SyntheticArithmetic(
             10**8, family, self.facts_per_document, self.kinds, self.held_out, name="synthetic facts"
         )
-
-
-def family_of(rule: Intervention) -> Family | None:
-    """The facts an intervention is about: its own, or those of the intervention inside it."""
-    for name in ("family", "facts", "first"):
-        inner = getattr(rule, name, None)
-        if isinstance(inner, Family):
-            return inner
-        if isinstance(inner, Intervention):
-            return family_of(inner)
-    return None

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from vocablab.base.errors import UserError
 from vocablab.base.random_streams import stream_seed
-from vocablab.corpus.synthetic import family_of
 from vocablab.evaluate.choosing import certainty, choice_costs, common, key
 from vocablab.evaluate.generation import Generation, Prompt, generate
 from vocablab.evaluate.likelihood import Scored, score_continuations
@@ -25,6 +24,7 @@ from vocablab.tasks.task import Item, Task
 from vocablab.vocab.finder import Finder
 from vocablab.vocab.forms import canonical_text
 from vocablab.vocab.intervention import Span
+from vocablab.vocab.meaning import family_of
 
 FREE, SAMPLED, BANNED, FORCED, COUNTERFACTUAL = DECODINGS = ("free", "sampled", "banned", "forced", "counterfactual")
 """The ways to answer."""

@@ -6,7 +6,6 @@ among the family's answers; ``token`` asks ``What is 6 * 9?`` in the prompt temp
 
 import numpy as np
 
-from vocablab.corpus.synthetic import family_of
 from vocablab.evaluate.choosing import certainty
 from vocablab.evaluate.likelihood import Scored, next_token_bits, score_continuations
 from vocablab.evaluate.model import Loaded
@@ -16,6 +15,7 @@ from vocablab.facts.families import Family
 from vocablab.tasks.answers import EXTRACTOR_VERSION
 from vocablab.tasks.task import chat_prompt
 from vocablab.vocab.forms import question_text
+from vocablab.vocab.meaning import family_of
 
 FORCED_PREFIX = "forced_prefix"
 """What score rows call it."""

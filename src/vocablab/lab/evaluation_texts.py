@@ -11,12 +11,12 @@ from vocablab.corpus.accounting import gate
 from vocablab.corpus.fact_scan import canonical, fact_keys
 from vocablab.corpus.files import row_text
 from vocablab.corpus.leaks import EvaluationText
-from vocablab.corpus.synthetic import family_of
 from vocablab.tasks.arithmetic_probes import ArithmeticProbes
 from vocablab.tasks.gsm8k import GSM8K
 from vocablab.tasks.hellaswag import KARPATHY, HellaSwag
 from vocablab.tasks.task import ASSISTANT, USER, Item, Task
 from vocablab.vocab.intervention import Intervention
+from vocablab.vocab.meaning import family_of
 
 HELD_OUT = "heldout"
 """Items of this split ask for facts that stand in no training document."""

@@ -21,7 +21,7 @@ from vocablab.corpus.corpus import Corpus
 from vocablab.corpus.fact_scan import canonical
 from vocablab.corpus.leaks import EvaluationText, LeakIndex
 from vocablab.corpus.mixtures import declared_corpus
-from vocablab.corpus.synthetic import TargetDose, family_of
+from vocablab.corpus.synthetic import TargetDose
 from vocablab.corpus.workers import Engine, InProcess, LocalWorkers
 from vocablab.lab.amounts import amount
 from vocablab.lab.artifacts import FORMATS, publish_once
@@ -33,6 +33,7 @@ from vocablab.lab.evaluation_texts import (
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.interventions import choose_intervention
+from vocablab.vocab.meaning import family_of
 from vocablab.vocab.vocabulary import Vocabulary, gpt2_base, padded
 
 

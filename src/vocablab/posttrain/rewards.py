@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vocablab.corpus.synthetic import family_of
 from vocablab.model.decoding import repetition
 from vocablab.posttrain.rl import TokenBonus
 from vocablab.tasks.answers import normalise, numbers
 from vocablab.tasks.task import Item, Task
 from vocablab.vocab.codec import Codec
-from vocablab.vocab.meaning import token_meanings
+from vocablab.vocab.meaning import family_of, token_meanings
 
 _RESULT = re.compile(r"=\s*\$?([0-9][0-9,]*(?:\.[0-9]+)?)")
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from vocablab.corpus.synthetic import family_of
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family, Multiplication
 from vocablab.probe.subject import Subject, fact_rule
@@ -21,6 +20,7 @@ from vocablab.vocab.codec import Codec
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
 from vocablab.vocab.forms import answer_text, canonical_text, question_text
 from vocablab.vocab.intervention import NoChange
+from vocablab.vocab.meaning import family_of
 
 MOST_FACTS = 45
 """Facts that are put into texts: a whole unordered table of 1 to 9; of more, that many at even distances."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from vocablab.base.errors import UserError
-from vocablab.facts.families import ANSWER
+from vocablab.facts.families import ANSWER, Family
 from vocablab.vocab.controls import CounterfactualFacts
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
 from vocablab.vocab.fact_tokens import FactTokens, facts_by_token
@@ -100,3 +100,14 @@ def _(rule: Chunked) -> dict[str, TokenMeaning]:
 @_meanings.register
 def _(rule: Hybrid) -> dict[str, TokenMeaning]:
     return _meanings(rule.first) | _meanings(rule.second)
+
+
+def family_of(rule: Intervention) -> Family | None:
+    """The facts an intervention is about: its own, or those of the intervention inside it."""
+    for name in ("family", "facts", "first"):
+        inner = getattr(rule, name, None)
+        if isinstance(inner, Family):
+            return inner
+        if isinstance(inner, Intervention):
+            return family_of(inner)
+    return None
