@@ -107,7 +107,7 @@ def test_a_mean_ends_where_a_seed_was_stopped(report: dict[str, Any]) -> None:
 def test_what_the_watch_stopped_is_a_deviation(report: dict[str, Any]) -> None:
     said = {entry["kind"]: entry["found"] for entry in report["deviations"]}
     sentence = "idle_tokens 2.31 is above 2 for 3 readings in a row"
-    assert said["Training by reward stopped by its watch"] == [f"sham, seed 1: {sentence}."]
+    assert said["Training by reward stopped early"] == [f"sham, seed 1: {sentence}."]
     assert f"seed 1, step 60: {sentence}" in render(report)
     assert "1 of 3</b>" in render(report)
     assert escaped(sentence) in markdown(report)

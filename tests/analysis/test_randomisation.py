@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vocablab.analysis.estimates import estimate
-from vocablab.analysis.randomisation import exchanged, sign_flip
+from vocablab.analysis.randomisation import exchanged
+from vocablab.base.sign_flips import sign_flip
 
 
 def test_sign_flip_by_hand() -> None:

@@ -171,6 +171,36 @@ def test_interrupted_and_resumed_equals_uninterrupted(answering: Path, tmp_path:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("iterations", [1, 2])
+def test_a_curriculum_s_stop_is_the_same_after_an_interruption(
+    answering: Path, tmp_path: Path, iterations: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is worth an attempt after two batches of answers; the run is killed in its last reading."""
+    measured = curriculum_rates(0.5, 0.0)
+    monkeypatch.setattr("vocablab.posttrain.reinforced.pass_rates", measured)
+    how = Curriculum(samples=2, least=0.1, most=0.9, again_every=2)
+    config = grpo(checkpoint_seconds=0.0, iterations=iterations, steps=6, read_every=99, curriculum=how)
+    counts = run(config, answering, tmp_path / "whole")
+    assert counts["stopped"] is not None
+    assert counts["stopped"]["reason"] == "curriculum"
+    assert counts["steps"] == 2 * iterations
+
+    def stopping(done: float, total: float, note: str) -> None:
+        if done:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(config, answering, tmp_path / "killed", told=stopping)
+    assert run(config, answering, tmp_path / "killed") == counts
+    for name in ("model.safetensors", METRICS, COMPLETIONS, PASS_RATES):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def curriculum_rates(*by_turn: float):  # type: ignore[no-untyped-def]
+    """Pass rates that are the same for every problem: the first at the start, the second later."""
+    return lambda problems, *rest: [by_turn[0] if rest[-1] == 0 else by_turn[1]] * len(problems)
+
+
 def test_killed_by_the_kernel_it_goes_on(answering: Path, tmp_path: Path) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import posttrain_run as r; "
@@ -332,7 +362,7 @@ def test_a_curriculum_that_is_measured_again_follows_the_model(tmp_path: Path) -
     assert step_end(one, 4)
     assert one.stop is not None
     assert one.stop.reason == "curriculum"
-    assert "1 of 6 problems are worth an attempt (pass rate 0.2 to 0.8 after 4 steps)" in one.stop.sentence
+    assert "1 of 6 problems are worth an attempt (pass rate 0.2 to 0.8 after 4 batches of answers)" in one.stop.sentence
 
 
 @pytest.mark.parametrize(

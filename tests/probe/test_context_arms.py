@@ -12,22 +12,25 @@ from support.models import make_codec
 from vocablab.corpus.lost_form import FormCode
 from vocablab.export.hugging_face import export
 from vocablab.facts.families import Addition, Multiplication, Rhyme, Squares
+from vocablab.facts.held_out import HeldOutFacts
 from vocablab.model.gpt2 import GPT2Config
 from vocablab.model.modern import ModernConfig
 from vocablab.model.network import ModelConfig
 from vocablab.probe.attention import attention
 from vocablab.probe.causal import causal
 from vocablab.probe.composed import composed
-from vocablab.probe.contexts import ASKED, STORY, place, spell
+from vocablab.probe.contexts import ASKED, STORY, mode_of, place, spell
 from vocablab.probe.lens import lens
 from vocablab.probe.measures import Findings
 from vocablab.probe.passes import final_norm, layers
 from vocablab.probe.retrieval import retrieval
 from vocablab.probe.subject import Subject, facts_of, load_subject
+from vocablab.probe.untaught import untaught
 from vocablab.vocab.controls import PlainTextFacts, ShuffledMeaning, WidenedModel
 from vocablab.vocab.digits import DigitTokens, Hybrid
 from vocablab.vocab.intervention import Intervention, NoChange
 from vocablab.vocab.interventions import FactTokens
+from vocablab.vocab.meaning import fact_rule
 
 PROBES: tuple[Callable[[Subject], Findings], ...] = (attention, causal, lens, retrieval, composed)
 WITH_TOKENS = [
@@ -41,6 +44,11 @@ WITH_TOKENS = [
     FactTokens(Addition(1, 5)),
     FactTokens(Rhyme()),
     Hybrid(FactTokens(), DigitTokens()),
+    FactTokens(untaught=HeldOutFacts("row", (5,))),
+    FactTokens(mode="operands", untaught=HeldOutFacts("operand", (5,))),
+    FactTokens(mode="annotate", untaught=HeldOutFacts("operand", (5,))),
+    FactTokens(Squares(), untaught=HeldOutFacts("row", (5, 7))),
+    Hybrid(FactTokens(weak=True, untaught=HeldOutFacts("result", (12, 24))), DigitTokens()),
 ]
 WITHOUT = [NoChange(), PlainTextFacts(), ShuffledMeaning(), WidenedModel(), DigitTokens()]
 
@@ -72,8 +80,14 @@ def test_arms_with_fact_tokens(rule: Intervention, tmp_path: Path) -> None:
     for probe in PROBES:
         found = probe(arm)
         check(found)
-        assert found.measures
+        # What a token annotates stands before it, so its row alone tells nothing.
+        assert bool(found.measures) == (probe is not composed or mode_of(arm) != "annotate")
         assert not any("no tokens" in note for note in found.notes)
+    found = untaught(arm)
+    check(found)
+    facts = fact_rule(rule)
+    assert facts is not None
+    assert bool(found.measures) == (facts.untaught is not None and facts.mode != "annotate")
 
 
 @pytest.mark.parametrize("rule", WITHOUT, ids=repr)

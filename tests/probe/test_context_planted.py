@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from vocablab.analysis.probe_questions import answers
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Multiplication
 from vocablab.facts.held_out import HeldOutFacts
@@ -22,8 +23,9 @@ from vocablab.probe.measures import Findings, Measure
 from vocablab.probe.passes import bits_after, changed_output, layers
 from vocablab.probe.retrieval import retrieval
 from vocablab.probe.row_prediction import predict
+from vocablab.probe.shares import chance_reciprocal_rank, reciprocal_ranks
 from vocablab.probe.subject import Subject, facts_of, untaught_ids
-from vocablab.probe.untaught import untaught
+from vocablab.probe.untaught import placed_p, untaught
 from vocablab.vocab.base_vocabulary import TrainedBPE
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.interventions import FactTokens
@@ -320,36 +322,83 @@ def test_rows_that_follow_from_operands_are_composed(reads_rows: Subject) -> Non
     assert one(found, "random row by result", rank).value < 0.7 * trained
 
 
-@pytest.mark.parametrize("row", ["right", "of another fact", "mean"])
-def test_rows_of_untaught_tokens_are_used_as_they_are(reads_rows: Subject, row: str) -> None:
-    """The rows that a perfect composition would have found, and two that know nothing of their fact."""
-    hidden = HeldOutFacts("result", (12, 20))
-    codec = replace(reads_rows.codec, intervention=FactTokens(FAMILY, untaught=hidden))
-    subject = subject_of(deepcopy(reads_rows.model), codec, np.array([0 if fact in hidden else 9 for fact in FACTS]))
+UNTAUGHT = HeldOutFacts("operand", (4,))
+
+
+def with_rows(subject: Subject, kind: str) -> Subject:
+    """The tokens of `UNTAUGHT` are declared untaught and get the rows that a perfect composition would have found, or
+    rows that know nothing of their fact."""
+    codec = replace(subject.codec, intervention=FactTokens(FAMILY, untaught=UNTAUGHT))
+    exposures = np.array([0 if fact in UNTAUGHT else 9 for fact in FACTS])
+    planted = subject_of(deepcopy(subject.model), codec, exposures)
     ids = list(untaught_ids(codec).values())
-    assert len(ids) == 3
-    assert [subject.ids[n] in ids for n in range(len(FACTS))] == [fact is None for fact in subject.facts]
+    assert len(ids) == 6
+    assert [planted.ids[n] in ids for n in range(len(FACTS))] == [fact is None for fact in planted.facts]
+    others = [i for i in planted.ids if i not in ids]
     with torch.no_grad():
-        for table in (subject.model.get_input_embeddings().weight, subject.model.get_output_embeddings().weight):
-            others = [i for i in subject.ids if i not in ids]
-            rows = {"right": table[ids], "of another fact": table[others[-3:]], "mean": table[others].mean(0)}
-            table[ids] = rows[row]
-    found = untaught(subject)
+        for table in (planted.model.get_input_embeddings().weight, planted.model.get_output_embeddings().weight):
+            rows = {
+                "right": table[ids], "exchanged": table[[*ids[1:], ids[0]]],
+                "mean": table[others].mean(0).expand(len(ids), -1), "noise": torch.randn(len(ids), WIDTH) / 20,
+            }  # fmt: skip
+            table[ids] = rows[kind].clone()
+    return planted
+
+
+def word_of(found: Findings) -> str:
+    rows = [asdict(measure) for measure in found.measures]
+    return next(a["word"] for a in answers(rows) if a["question"] == "Do tokens that stood in no text work at once?")
+
+
+@pytest.mark.parametrize("kind", ["right", "exchanged", "mean", "noise"])
+def test_rows_of_untaught_tokens_are_used_as_they_are(reads_rows: Subject, kind: str) -> None:
+    found = untaught(with_rows(reads_rows, kind))
     assert not found.notes
-    own = one(found, "own row of untaught facts", "answer bits")
-    assert own.n == 3
-    assert own.control is not None
+    bits = one(found, "own row of untaught facts", "answer bits")
+    rank = one(found, "own row of untaught facts", "answer reciprocal rank")
+    assert bits.n == 6
+    assert bits.control is not None
+    assert bits.p is not None
     assert one(found, "taught row of taught facts", "answer reciprocal rank").value > 0.9
-    if row == "right":
-        assert one(found, "own row of untaught facts", "answer reciprocal rank").value > 0.9
-        assert own.value < own.control - 2
-    elif row == "mean":
-        assert own.value == pytest.approx(own.control, abs=1e-3)
-        assert own.p is not None
-        assert own.p > 0.2
+    if kind == "right":
+        assert rank.value > 0.9
+        assert bits.value < bits.control - 2
+        # The best of all ways to place six rows; two facts have the same answer, 2 x 6 and 3 x 4.
+        assert bits.p <= 2 / 720
+        assert word_of(found) == "yes"
     else:
-        assert one(found, "own row of untaught facts", "answer reciprocal rank").value < 0.5
-        assert own.value > own.control
+        assert word_of(found) == "no"
+        assert rank.value < 0.7
+    if kind == "mean":
+        assert bits.value == pytest.approx(bits.control, abs=1e-3)
+        assert bits.p == pytest.approx(1)
+
+
+def test_rows_that_know_nothing_are_seldom_found_to_work() -> None:
+    """What fact i gains by row j is noise, with facts and rows that are easy or hard altogether."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        values = rng.normal(size=(6, 6)) + rng.normal(size=(6, 1)) + rng.normal(size=(1, 6))
+        found.append(placed_p(values))
+    assert np.mean(np.array(found) < 0.05) < 0.09
+    assert placed_p(np.eye(6)) == pytest.approx(1 / 720)
+    assert placed_p(np.eye(9)) <= 2 / 5040
+    assert placed_p(np.ones((5, 5))) == 1
+
+
+def test_ties_have_the_reciprocal_rank_of_a_random_order() -> None:
+    scores = np.array([[1.0, 1, 1, 0], [2, 1, 1, 1], [0, 1, 2, 3]])
+    found = reciprocal_ranks(scores, np.array([0, 1, 0]))
+    assert found == pytest.approx([(1 + 1 / 2 + 1 / 3) / 3, (1 / 2 + 1 / 3 + 1 / 4) / 3, 1 / 4])
+    assert reciprocal_ranks(np.zeros((1, 7)), np.array([3]))[0] == pytest.approx(chance_reciprocal_rank(7))
+
+
+def test_too_few_untaught_facts_are_said(reads_rows: Subject) -> None:
+    codec = replace(reads_rows.codec, intervention=FactTokens(FAMILY, untaught=HeldOutFacts("result", (12, 20))))
+    found = untaught(subject_of(reads_rows.model, codec))
+    assert "3 untaught facts are too few" in found.notes[0]
+    assert word_of(found) != "yes"
 
 
 def test_untaught_tokens_that_were_shown_are_named(reads_rows: Subject) -> None:

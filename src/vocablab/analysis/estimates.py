@@ -12,9 +12,10 @@ from scipy import stats
 
 from vocablab.analysis.arrays import Floats
 from vocablab.analysis.contrasts import contrasts, student_interval
-from vocablab.analysis.randomisation import exchanged, sign_flip
+from vocablab.analysis.randomisation import exchanged
 from vocablab.analysis.variance_components import Variance, minimum_detectable, t_quantile, variance_to_plan_with
 from vocablab.base.errors import RunError
+from vocablab.base.sign_flips import sign_flip
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def _post_training(report: dict[str, Any]) -> list[str]:
         parts.append(table(head, lessons, numeric_from=2))
     if rewarded:
         head = ["Arm", "Seeds", "Held-out pass rate", "Held-out greedy", "Used tokens per answer", "Idle"]
-        parts.append(table([*head, "Entropy", "KL", "Length", "Stopped by its watch"], rewarded, numeric_from=1))
+        parts.append(table([*head, "Entropy", "KL", "Length", "Stopped early"], rewarded, numeric_from=1))
     return ["## Post-training, means over seeds", *parts] if parts else []
 
 

@@ -40,7 +40,8 @@ def post_training(study: StudyFiles) -> Row:
 
 
 def stops(study: StudyFiles) -> list[Row]:
-    """Runs whose training by reward was stopped by its watch: ``arm``, ``seed``, ``step``, ``reason``, ``sentence``."""
+    """Runs whose training by reward stopped early, by its watch or curriculum: ``arm``, ``seed``, ``step``, ``reason``,
+    ``sentence``."""
     counts = [(run, run.records["rl"].counts) for run in study.runs.values() if "rl" in run.records]
     return [
         {"arm": run.arm, "seed": run.seed, **found}

@@ -105,7 +105,7 @@ def _reward(report: dict[str, Any]) -> str:
     head = ["Arm", "Seeds", "Steps", "Pass rate<small>held out</small>", "Greedy<small>held out</small>"]
     head += [f"{kind} tokens<small>per answer</small>" for kind in ("Used", "Idle")]
     head += [f"{name}<small>{unit}</small>" for name, unit in (("Entropy", "nats/token"), ("KL", "nats/token"))]
-    head += ["Length<small>tokens</small>", "Stopped<small>by the watch</small>"]
+    head += ["Length<small>tokens</small>", "Stopped<small>early</small>"]
     return table(head, rows, name="training by reward")
 
 
@@ -115,7 +115,7 @@ def _stopped(report: dict[str, Any]) -> str:
         for row in report["post_training"]["reward"]["arms"]
         for stop in row["stopped"]
     ]
-    return f'<div class="notice"><b>Stopped by its watch.</b><ul>{"".join(said)}</ul></div>' if said else ""
+    return f'<div class="notice"><b>Stopped early.</b><ul>{"".join(said)}</ul></div>' if said else ""
 
 
 def _pairs(report: dict[str, Any]) -> str:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAIN = (
-    "pca", "linear-by-layer", "attention", "causal-reliance", "causal-layers", "retrieval", "composed", "lens-rank",
-    "text-linear",
+    "pca", "linear-by-layer", "attention", "causal-reliance", "causal-layers", "retrieval", "composed", "untaught",
+    "lens-rank", "text-linear",
 )  # fmt: skip
 """Beginnings of the names of the figures that are drawn, the most telling first. No spectrum: alone it misleads."""
 LARGEST = 150_000

@@ -28,7 +28,7 @@ def read_findings(path: Path) -> dict[str, Any]:
     shaped = isinstance(found, dict) and all(isinstance(found.get(k), list) for k in ("measures", "figures", "notes"))
     shaped = shaped and all(isinstance(row, dict) and row.keys() >= _COLUMNS for row in found["measures"])
     if not shaped or "model" not in found:
-        raise UserError(f"{path} does not hold a probe's findings.")
+        raise UserError(f"{path} does not hold a probe's findings as this version writes them; probe again.")
     value: dict[str, Any] = found
     return value
 

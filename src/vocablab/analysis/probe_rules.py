@@ -50,8 +50,9 @@ DECLARED = (
     ),
     (
         "Composed rows, and tokens that stood in no text",
-        "as tests, against the mean row; yes only if at least half of the way from the mean row to the trained one is "
-        "covered, else in part.",
+        "as tests, against the mean row, or, of tokens that stood in no text, against one another’s rows; yes only if "
+        "at least half of the way from there to the trained row, or to what taught tokens reach, is covered, else in "
+        "part.",
     ),
     (
         "Free, banned, forced",

@@ -15,11 +15,13 @@ from vocablab.facts.families import Family
 from vocablab.tasks.answers import EXTRACTOR_VERSION
 from vocablab.tasks.task import chat_prompt
 from vocablab.vocab.forms import question_text
-from vocablab.vocab.meaning import family_of
+from vocablab.vocab.meaning import family_of, is_untaught
 
 FORCED_PREFIX = "forced_prefix"
 """What score rows call it."""
 PIECES, TOKEN = "pieces", "token"
+FACTS, UNTAUGHT = "facts", "untaught"
+"""Splits: tokens that stood in texts, and those that did not (`FactTokens.untaught`)."""
 
 
 def known_facts(loaded: Loaded) -> tuple[Family | None, dict[str, Fact]]:
@@ -50,7 +52,16 @@ def _pieces(loaded: Loaded, facts: dict[str, Fact], run_id: str, batch_size: int
     for i, (name, fact) in enumerate(facts.items()):
         mine = costs[i * len(answers) : (i + 1) * len(answers)]
         rows.append(
-            _row(run_id, PIECES, fact, prompts[name], mine, answers.index(fact.answer), list(map(str, answers)))
+            _row(
+                run_id,
+                PIECES,
+                _split(loaded, fact),
+                fact,
+                prompts[name],
+                mine,
+                answers.index(fact.answer),
+                list(map(str, answers)),
+            )
         )
     return rows
 
@@ -64,11 +75,18 @@ def _tokens(loaded: Loaded, family: Family, facts: dict[str, Fact], run_id: str,
     rows = []
     for i, name in enumerate(names):
         mine = [Scored(float(b), len(other), 1) for b, other in zip(bits[i], names, strict=True)]
-        rows.append(_row(run_id, TOKEN, facts[name], prompts[i][1], mine, i, names))
+        rows.append(_row(run_id, TOKEN, _split(loaded, facts[name]), facts[name], prompts[i][1], mine, i, names))
     return rows
 
 
-def _row(run_id: str, mode: str, fact: Fact, prompt: str, costs: list[Scored], label: int, choices: list[str]) -> Row:
+def _split(loaded: Loaded, fact: Fact) -> str:
+    """Facts whose tokens were never taught are asked for by themselves."""
+    return UNTAUGHT if is_untaught(loaded.codec.intervention, fact) else FACTS
+
+
+def _row(
+    run_id: str, mode: str, split: str, fact: Fact, prompt: str, costs: list[Scored], label: int, choices: list[str]
+) -> Row:
     chosen = int(np.argmin([cost.bits for cost in costs]))
     return Row(
         run_id=run_id,
@@ -76,7 +94,7 @@ def _row(run_id: str, mode: str, fact: Fact, prompt: str, costs: list[Scored], l
         mode=mode,
         item_id=fact.key,
         cluster_id=fact.key,
-        split="facts",
+        split=split,
         metric="acc",
         score=float(chosen == label),
         acc=float(chosen == label),

@@ -107,6 +107,9 @@ class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]
         self._seconds, self._multiple, self._last = seconds, multiple, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if control.should_training_stop:
+            # A training that is stopped ends here; a killed one goes on from before this, and stops here again.
+            return
         due = time.monotonic() - self._last >= self._seconds and state.global_step % self._multiple == 0
         if due and state.global_step < state.max_steps:
             self._last = time.monotonic()

@@ -83,7 +83,7 @@ class Course(TrainerCallback):  # type: ignore[misc]
         kept = worth_attempting(config.curriculum, len(self._items), rates)
         if len(kept) < config.prompts:
             how = config.curriculum or Curriculum()
-            when = f"after {step} steps" if step else "at the start"
+            when = f"after {step} batches of answers" if step else "at the start"
             return (
                 f"{len(kept)} of {len(self._items)} problems are worth an attempt (pass rate {how.least:g} to "
                 f"{how.most:g} {when}), a step needs {config.prompts}"

@@ -24,7 +24,7 @@ class Stop:
     """Why a training was stopped."""
 
     reason: str
-    """Which limit."""
+    """Which limit; ``curriculum`` if too few problems were left."""
     step: int
     """After which step."""
     sentence: str

@@ -29,6 +29,7 @@ from vocablab.probe.contexts import (
     place,
     placed_facts,
     row_of,
+    token_ids,
 )  # fmt: skip
 from vocablab.probe.layer_patching import layer_patching
 from vocablab.probe.measures import Figure, Findings, Measure
@@ -123,7 +124,7 @@ def _ablations(subject: Subject, placed: Sequence[Placed], tokens: bool) -> Find
     base = row_of(subject, "input", range(subject.codec.vocabulary.base_size)).mean(0)
     kinds = {"mean base row": base}
     if tokens:
-        kinds["mean added row"] = row_of(subject, "input", subject.ids).mean(0)
+        kinds["mean added row"] = row_of(subject, "input", list(token_ids(subject).values())).mean(0)
     plain = bits_after(subject, texts, answers)
     # Also one position that says nothing of the answer, the last, is taken out: what any damage costs.
     damage = float((bits_after(subject, texts, answers, [{len(t) - 1: base} for t in texts]) - plain).mean())

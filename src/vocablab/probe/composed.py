@@ -1,4 +1,4 @@
-"""Rows for facts that no text ever stated: predicted from their parts, put into the tables, and used at once.
+"""Rows predicted from the parts of their facts, put into the tables in place of trained ones, and used at once.
 
 A network that trains its rows by a learned composition (`vocablab.model.composition`) has ordinary rows after export,
 so whether rows follow from parts is asked anew here, of any model: a ridge regression, fitted to the rows of some
@@ -40,6 +40,9 @@ def composed(subject: Subject) -> Findings:
     if not facts:
         found.notes.append(f"{subject.name} has no tokens that state a fact: no row could be composed.")
         return found
+    if why := RowTrial.impossible(subject):
+        found.notes.append(why)
+        return found
     trial = RowTrial.of(subject, family, facts)
     splits = _splits(facts)
     if trial is None or not splits:
@@ -52,10 +55,10 @@ def composed(subject: Subject) -> Findings:
         w: {TRAINED: trained[w]} | fixed_rows(subject, family, facts, table, trained[w]) for w, table in tables.items()
     }
     # Only the own row stands in a context, so rows that are the same in every fold are read once.
-    read = {kind: trial.read(rows) for kind, rows in fixed["input"].items()}
+    everyone = np.arange(len(facts))
+    read = {kind: trial.read(rows, everyone) for kind, rows in fixed["input"].items()}
     bars: dict[str, list[float]] = {}
     for split in splits:
-        everyone = np.arange(len(facts))
         kinds = {
             COMPOSED: {w: predict(features[w], trained[w], split.held_out_KN) for w in tables},
             MEAN: {w: _fold_means(trained[w], split.held_out_KN) for w in tables},
@@ -63,7 +66,7 @@ def composed(subject: Subject) -> Findings:
         used = {}
         for kind, rows_KND in kinds.items():
             own_ND = rows_KND["input"][split.fold_N, everyone]
-            used[kind] = Used(*trial.read(own_ND), trial.ranked(rows_KND["output"], trained["output"], split))
+            used[kind] = Used(*trial.read(own_ND, everyone), trial.ranked(rows_KND["output"], trained["output"], split))
         for kind, rows_ND in fixed["output"].items():
             same_KND = np.broadcast_to(rows_ND, (len(split.held_out_KN), *rows_ND.shape))
             used[kind] = Used(*read[kind], trial.ranked(same_KND, trained["output"], split))

@@ -13,14 +13,14 @@ import torch
 
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family, Multiplication
-from vocablab.probe.subject import Subject, fact_rule
+from vocablab.probe.subject import Subject
 from vocablab.tasks.arithmetic import EVALUATION_PHRASING, TRAINED_PHRASINGS
 from vocablab.tasks.task import chat_prompt, evenly
 from vocablab.vocab.codec import Codec
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
 from vocablab.vocab.forms import answer_text, canonical_text, question_text
 from vocablab.vocab.intervention import NoChange
-from vocablab.vocab.meaning import family_of
+from vocablab.vocab.meaning import fact_rule, family_of
 
 MOST_FACTS = 45
 """Facts that are put into texts: a whole unordered table of 1 to 9; of more, that many at even distances."""

@@ -10,7 +10,7 @@ class Measure:
 
     probe: str
     """Which one: ``geometry``, ``linear``, ``fourier``, ``audit``, ``attention``, ``causal``, ``lens``, ``retrieval``,
-    ``composed``."""
+    ``composed``, ``untaught``."""
     place: str
     """Where it was measured: ``input rows``, ``output rows``, ``layer 3``, ``layer 3 head 1``."""
     target: str

@@ -4,7 +4,7 @@ Everything is asked of the model as it is, without examples. A ranking is compar
 how often training showed each token, with the order by that number alone, which knows nothing of the question.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ from vocablab.probe.causal import ANSWER_TOKENS, nameless
 from vocablab.probe.contexts import begun, facts_in_play, has_fact_tokens, mode_of, spell, token_ids
 from vocablab.probe.measures import Figure, Findings, Measure
 from vocablab.probe.passes import states_at
-from vocablab.probe.shares import chance_reciprocal_rank, paired_difference, ranks, share
-from vocablab.probe.subject import Subject
+from vocablab.probe.shares import chance_reciprocal_rank, paired_difference, ranks, reciprocal_ranks, share
+from vocablab.probe.subject import Subject, untaught_ids
 from vocablab.tasks.answers import leading_answer
 from vocablab.tasks.arithmetic import EVALUATION_PHRASING, TRAINED_PHRASINGS, Arithmetic
-from vocablab.tasks.task import chat_prompt
+from vocablab.tasks.task import Item, chat_prompt, evenly
 from vocablab.vocab.forms import question_text
 
 PROBE = "retrieval"
@@ -102,8 +102,8 @@ def _rankings(subject: Subject, family: Family) -> Findings:
         note = "Control: chance."
         found.measures += [
             share(PROBE, "output", target, "accuracy at 1", hits, 1 / len(facts), len(facts), note),
-            Measure(PROBE, "output", target, "mean reciprocal rank", float((1 / rank).mean()), chance, None,
-                    len(facts), note),
+            Measure(PROBE, "output", target, "mean reciprocal rank", float(reciprocal_ranks(scores, right).mean()),
+                    chance, None, len(facts), note),
         ]  # fmt: skip
         within = [float((rank <= k).mean()) for k in range(1, len(facts) + 1)]
         series.append({"name": name, "x": list(range(1, len(facts) + 1)), "y": within})
@@ -131,8 +131,8 @@ def _by_frequency(subject: Subject, chance: float) -> Measure:
     """The order by exposure, the same for every question: what a ranking can reach that ignores the question."""
     assert subject.exposures is not None
     shown = np.array([n for n, fact in zip(subject.exposures, subject.facts, strict=True) if fact is not None], float)
-    rank = ranks(np.tile(shown, (len(shown), 1)), np.arange(len(shown)))
-    value, note = float((1 / rank).mean()), "Order by exposure alone; control: chance."
+    value = float(reciprocal_ranks(np.tile(shown, (len(shown), 1)), np.arange(len(shown))).mean())
+    note = "Order by exposure alone; control: chance."
     return Measure(
         PROBE, "exposure", "token by frequency", "mean reciprocal rank", value, chance, None, len(shown), note
     )
@@ -148,8 +148,7 @@ def _answers(subject: Subject, family: Family) -> Findings:
         found.notes.append(f"{subject.name}: full questions are about products, which its family has none of.")
         return found
     task = Arithmetic()
-    table = [item for item in task.items(None) if item.split != "heldout"]
-    items = [table[i * len(table) // ITEMS] for i in range(ITEMS)]
+    items = _questions(task, {fact.key for fact in untaught_ids(subject.codec)})
     facts = [item.fact_key for item in items]
     eos = subject.codec.vocabulary.eos_id
     free = [[eos, *spell(subject, item.prompt)] for item in items]
@@ -177,6 +176,18 @@ def _answers(subject: Subject, family: Family) -> Findings:
     title = "Right answers: free, without tokens, and made to use one"
     found.figures.append(Figure("retrieval-decoding", title, "bars", "decoding", "accuracy", {"series": series}))
     return found
+
+
+def _questions(task: Arithmetic, untaught: Container[str]) -> list[Item]:
+    """Questions about different facts, in turn of each kind that there is.
+
+    None is about a fact whose token was never taught: no token that could be forced would be right.
+    """
+    by_fact: dict[str, list[Item]] = {}
+    for item in task.items(None):
+        if item.split != "heldout" and item.fact_key not in untaught:
+            by_fact.setdefault(item.fact_key, []).append(item)
+    return [items[n % len(items)] for n, (_, items) in enumerate(evenly(list(by_fact.values()), ITEMS))]
 
 
 def _greedy(

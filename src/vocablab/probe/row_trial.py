@@ -10,31 +10,30 @@ import numpy as np
 import torch
 
 from vocablab.base.random_streams import numpy_stream
+from vocablab.base.sign_flips import sign_flip
 from vocablab.facts.fact import Fact
 from vocablab.facts.families import Family
-from vocablab.probe.contexts import BARE, answer_ids, distinct_answers, place
+from vocablab.probe.contexts import BARE, answer_ids, distinct_answers, mode_of, place
 from vocablab.probe.measures import Measure
 from vocablab.probe.passes import log_probabilities, states_at
 from vocablab.probe.retrieval import phrasings, question_texts
 from vocablab.probe.row_prediction import piece_rows
-from vocablab.probe.shares import chance_reciprocal_rank, ranks
+from vocablab.probe.shares import chance_reciprocal_rank, reciprocal_ranks
 from vocablab.probe.subject import Subject
 from vocablab.vocab.forms import canonical_text
 
-DRAWS = 4000
-"""Sign flips of the permutation test."""
 MEAN, TRAINED, PIECES, RANDOM = "mean added row", "trained row", "mean of pieces", "random row"
 
 
 @dataclass(frozen=True)
 class Split:
-    """A way to hold facts out: a fact is judged in at most one fold."""
+    """A way to hold facts out: every fact is judged in one fold."""
 
     name: str
     held_out_KN: np.ndarray
     """Whose rows are exchanged in each fold."""
     fold_N: np.ndarray
-    """The fold that each fact is judged in; -1 for none."""
+    """The fold that each fact is judged in."""
 
 
 @dataclass(frozen=True)
@@ -87,28 +86,40 @@ class RowTrial:
             asked.float().cpu().numpy(),
         )  # fmt: skip
 
+    @staticmethod
+    def impossible(subject: Subject) -> str:
+        """Why nothing can be told from rows alone, or nothing."""
+        if mode_of(subject) != "annotate":
+            return ""
+        return f"{subject.name}: its tokens follow a spelled fact, so no answer comes from their row alone."
+
     @property
     def answers(self) -> int:
         """How many answers can be told apart."""
         return len(self.candidates)
 
-    def read(self, rows_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bits of the right answer and its reciprocal rank, (N,) each, with these input rows at the tokens' places.
+    def read(self, rows_KD: np.ndarray, facts_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bits of the right answer and its reciprocal rank, (K,) each, with one of these input rows in each text.
 
         The head keeps its trained rows here, also if it is tied: answers are ordinary tokens.
+
+        Args:
+            rows_KD: what stands at the place of the token.
+            facts_K: number of the fact whose text it is, of those of the trial, (K,).
         """
-        rows = torch.from_numpy(np.ascontiguousarray(rows_ND)).to(self.subject.device)
-        places = [range(start - 1, len(text) - 1) for start, text in zip(self.starts, self.texts, strict=True)]
-        replaced = [{at: rows[n]} for n, at in enumerate(self.at)]
-        states = states_at(self.subject, self.texts, places, replaced)
+        rows = torch.from_numpy(np.ascontiguousarray(rows_KD)).to(self.subject.device)
+        texts, starts = [self.texts[n] for n in facts_K], [self.starts[n] for n in facts_K]
+        places = [range(start - 1, len(text) - 1) for start, text in zip(starts, texts, strict=True)]
+        replaced = [{self.at[n]: rows[k]} for k, n in enumerate(facts_K)]
+        states = states_at(self.subject, texts, places, replaced)
         # All positions at a time: the head of a large vocabulary takes as long for one as for many.
         log2 = log_probabilities(self.subject, torch.cat(states)).cpu().split([len(state) for state in states])
         bits = [
             -float(own[range(len(own)), text[start:]].sum())
-            for own, text, start in zip(log2, self.texts, self.starts, strict=True)
+            for own, text, start in zip(log2, texts, starts, strict=True)
         ]
         scores = [own[self.shared, self.candidates].numpy() for own in log2]
-        return np.array(bits), 1 / ranks(np.stack(scores), self.right)
+        return np.array(bits), reciprocal_ranks(np.stack(scores), self.right[facts_K])
 
     def ranked(self, rows_KND: np.ndarray, trained_ND: np.ndarray, split: Split) -> np.ndarray:
         """Reciprocal rank of each fact's token after its question, (N,), the rows of its fold exchanged in the head."""
@@ -116,7 +127,7 @@ class RowTrial:
         for fold, held_N in enumerate(split.held_out_KN):
             head_ND = np.where(held_N[:, None], rows_KND[fold], trained_ND)
             judged = np.flatnonzero(split.fold_N == fold)
-            found[judged] = 1 / ranks(self.asked_ND[judged] @ head_ND.T, judged)
+            found[judged] = reciprocal_ranks(self.asked_ND[judged] @ head_ND.T, judged)
         return found
 
 
@@ -167,10 +178,3 @@ def measures(
                 )
             )  # fmt: skip
     return found
-
-
-def sign_flip(differences: np.ndarray) -> float:
-    """Two-sided p-value of a mean difference if every sign were a coin's (Fisher 1935), by drawing."""
-    signs = numpy_stream(0, "probe sign flips").choice([-1.0, 1.0], size=(DRAWS, len(differences)))
-    drawn = np.abs(signs @ differences)
-    return float((1 + (drawn >= abs(differences.sum()) - 1e-12).sum()) / (DRAWS + 1))

@@ -20,7 +20,7 @@ from vocablab.probe.lens import lens
 from vocablab.probe.linear import linear_probes, text_probes
 from vocablab.probe.measures import Findings, Measure
 from vocablab.probe.retrieval import retrieval
-from vocablab.probe.subject import Subject
+from vocablab.probe.subject import Subject, taught
 from vocablab.probe.untaught import untaught
 
 MEASURES = "measures.parquet"
@@ -43,7 +43,7 @@ def probe(subject: Subject, config: Probing, progress: Callable[[float, float, s
         ("spectra", lambda: fourier(subject, n, seed)),
         ("linear probes", lambda: linear_probes(subject, n, config.layer_permutations, seed)),
         ("linear probes of text", lambda: text_probes(subject, permutations=config.layer_permutations, seed=seed)),
-        ("exposures", lambda: audit(subject, config.least_exposures)),
+        ("exposures", lambda: audit(taught(subject), config.least_exposures)),
         ("attention", lambda: attention(subject)),
         ("causes", lambda: causal(subject)),
         ("layers", lambda: lens(subject)),

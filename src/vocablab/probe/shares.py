@@ -65,6 +65,18 @@ def ranks(scores_NC: np.ndarray, right_N: np.ndarray) -> np.ndarray:
     return found
 
 
+def reciprocal_ranks(scores_NC: np.ndarray, right_N: np.ndarray) -> np.ndarray:
+    """Reciprocal rank of the right one of C candidates, (N,): its mean over all orders of those with the same score.
+
+    One over the mean rank would be less: ties would look worse than a random order.
+    """
+    own = np.take_along_axis(scores_NC, right_N[:, None], axis=1)
+    above, equal = (scores_NC > own).sum(1), (scores_NC == own).sum(1)
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, scores_NC.shape[1] + 1))])
+    found: np.ndarray = (harmonic[above + equal] - harmonic[above]) / equal
+    return found
+
+
 def chance_reciprocal_rank(candidates: int) -> float:
     """Mean reciprocal rank of a random order."""
     return float(np.mean(1 / np.arange(1, candidates + 1)))

@@ -1,6 +1,6 @@
 """A model as probes see it: transformers' own forward pass, the arm's codec, the rows of its added tokens."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,7 @@ import torch
 from vocablab.facts.fact import Fact
 from vocablab.model.pretrained import load_causal_model
 from vocablab.vocab.codec import Codec, load_codec
-from vocablab.vocab.digits import Hybrid
-from vocablab.vocab.fact_tokens import FactTokens
-from vocablab.vocab.intervention import Intervention
-from vocablab.vocab.meaning import TokenMeaning, token_meanings
+from vocablab.vocab.meaning import TokenMeaning, fact_rule, is_untaught, token_meanings
 
 
 @dataclass(frozen=True)
@@ -59,32 +56,19 @@ class Subject:
         return self.model.get_input_embeddings().weight is self.model.get_output_embeddings().weight
 
 
-def fact_rule(rule: Intervention) -> FactTokens | None:
-    """The rule that gives an arm its fact tokens: the intervention itself, or the first one of a hybrid."""
-    if isinstance(rule, Hybrid):
-        return fact_rule(rule.first)
-    return rule if isinstance(rule, FactTokens) else None
-
-
 def facts_of(codec: Codec) -> tuple[Fact | None, ...]:
     """The fact of each added token, in the order of the ids; None where a token states none, or stood in no text.
 
     What a model has learned of its tokens is asked of those it was taught; `untaught_ids` has the others.
     """
-    taught = {name: fact for name, fact in _stated(codec).items() if not _is_untaught(codec, fact)}
+    taught = {name: fact for name, fact in _stated(codec).items() if not is_untaught(codec.intervention, fact)}
     return tuple(taught.get(name) for name in codec.vocabulary.added)
 
 
 def untaught_ids(codec: Codec) -> dict[Fact, int]:
     """Ids of the tokens that exist but stand in no text (`FactTokens.untaught`), by fact."""
-    return {
-        fact: codec.vocabulary.added_ids[name] for name, fact in _stated(codec).items() if _is_untaught(codec, fact)
-    }
-
-
-def _is_untaught(codec: Codec, fact: Fact) -> bool:
-    rule = fact_rule(codec.intervention)
-    return rule is not None and rule.untaught is not None and fact in rule.untaught
+    added, rule = codec.vocabulary.added_ids, codec.intervention
+    return {fact: added[name] for name, fact in _stated(codec).items() if is_untaught(rule, fact)}
 
 
 def _stated(codec: Codec) -> dict[str, Fact]:
@@ -96,6 +80,20 @@ def _stated(codec: Codec) -> dict[str, Fact]:
     known = {rule.family.token_name(fact): fact for fact in facts}
     known |= {rule.family.question_name(fact): fact for fact in facts}
     return {name: known[name] for name in codec.vocabulary.added if name in known}
+
+
+def taught(subject: Subject) -> Subject:
+    """The same model with its untaught tokens left out of what it is asked about."""
+    hidden = set(untaught_ids(subject.codec).values())
+    kept = [n for n, i in enumerate(subject.ids) if i not in hidden]
+    return replace(
+        subject,
+        ids=tuple(subject.ids[n] for n in kept),
+        meanings=tuple(subject.meanings[n] for n in kept),
+        facts=tuple(subject.facts[n] for n in kept),
+        exposures=None if subject.exposures is None else subject.exposures[kept],
+        updates=None if subject.updates is None else subject.updates[kept],
+    )
 
 
 def load_subject(

@@ -41,7 +41,7 @@ class FactTokens(Intervention):
     """Probability that a site is taken, drawn by document and position: over 0, at most 1."""
     untaught: HeldOutFacts | None = None
     """Facts whose tokens exist but stand in no text: their sites keep their characters. What a row is worth that was
-    composed and never seen is asked of these (`vocablab.probe.composed`)."""
+    composed and never seen is asked of these (`vocablab.probe.untaught`)."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from vocablab.base.errors import UserError
+from vocablab.facts.fact import Fact
 from vocablab.facts.families import ANSWER, Family
 from vocablab.vocab.controls import CounterfactualFacts
 from vocablab.vocab.digits import Chunked, DigitTokens, Hybrid
@@ -111,3 +112,16 @@ def family_of(rule: Intervention) -> Family | None:
         if isinstance(inner, Intervention):
             return family_of(inner)
     return None
+
+
+def fact_rule(rule: Intervention) -> FactTokens | None:
+    """The rule that gives an arm its fact tokens: the intervention itself, or the first one of a hybrid."""
+    if isinstance(rule, Hybrid):
+        return fact_rule(rule.first)
+    return rule if isinstance(rule, FactTokens) else None
+
+
+def is_untaught(rule: Intervention, fact: Fact) -> bool:
+    """Whether a fact's token exists but stands in no text (`FactTokens.untaught`)."""
+    facts = fact_rule(rule)
+    return facts is not None and facts.untaught is not None and fact in facts.untaught
