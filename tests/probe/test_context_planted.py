@@ -346,8 +346,10 @@ def with_rows(subject: Subject, kind: str) -> Subject:
 
 
 def word_of(found: Findings) -> str:
+    """The page's word on untaught rows that are read; the planted model was never taught to write a token."""
     rows = [asdict(measure) for measure in found.measures]
-    return next(a["word"] for a in answers(rows) if a["question"] == "Do tokens that stood in no text work at once?")
+    asked = next(a for a in answers(rows) if a["question"] == "Do tokens that stood in no text work at once?")
+    return next(part["word"] for part in asked["parts"] if part["name"] == "when read")
 
 
 @pytest.mark.parametrize("kind", ["right", "exchanged", "mean", "noise"])
