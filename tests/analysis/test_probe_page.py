@@ -116,6 +116,27 @@ def test_holm_counts_headlines_and_the_false_discovery_rate_all_measures_of_a_pr
     assert false_discovery_rates(mixed)[3] is None
 
 
+def test_untaught_tokens_are_told_of_models_that_have_some() -> None:
+    question = "Do tokens that stood in no text work at once?"
+    others = [kappa(0.3, 0.01)]
+    bits = {"control": 9.0, "p": 0.001, "note": "Lower is better."}
+    own = measure("untaught", "input rows", "own row of untaught facts", "answer bits", 2.0, **bits)
+    taught = measure("untaught", "input rows", "taught row of taught facts", "answer bits", 1.0, control=None)
+    assert word([own, taught], "stood in no text") == "yes"
+    assert word([own | {"value": 7.0}, taught], "stood in no text") == "in part"
+    assert word([own | {"value": 10.0}, taught], "stood in no text") == "no"
+    told = {"with": [own, taught], "without": others}
+    pages = {
+        names: render([{"model": n, "measures": told[n], "figures": [], "notes": []} for n in names])
+        for names in (("with", "without"), ("without", "with"), ("without",))
+    }
+    assert question in pages["with", "without"]
+    assert question in pages["without", "with"]
+    assert question not in pages[("without",)]
+    assert "untaught" not in pages[("without",)]
+    assert "that tokens which stood in no text work at once" in pages["without", "with"]
+
+
 def test_operands_need_both_the_grouping_and_the_probe() -> None:
     grouping = measure("geometry", "rows", "operands", "CKA", 0.3, p=0.001)
     probe = [

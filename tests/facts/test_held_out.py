@@ -6,6 +6,7 @@ from vocablab.base.config import from_json, to_json
 from vocablab.base.errors import UserError
 from vocablab.facts.families import Division, Multiplication, Squares
 from vocablab.facts.held_out import HeldOutFacts
+from vocablab.vocab.controls import ShuffledMeaning
 from vocablab.vocab.fact_tokens import FactTokens
 from vocablab.vocab.intervention import Intervention
 
@@ -39,6 +40,22 @@ def test_some_facts_are_held_out_and_some_are_not(values: tuple[int, ...], words
         FactTokens(untaught=HeldOutFacts("operand", values))
     with pytest.raises(UserError, match="none of operand, result, row"):
         HeldOutFacts("column", (1,))
+
+
+def test_a_sham_shows_as_many_tokens_as_are_taught() -> None:
+    facts = FactTokens(untaught=HeldOutFacts("operand", (7,)))
+    assert facts.taught == 36
+    text = " ".join(f"{a} * {b} = {a * b}." for a in range(1, 10) for b in range(1, 10))
+    spans = [s for n in range(20) for s in ShuffledMeaning(facts).spans(text, str(n))]
+    assert len({s.replacement for s in spans}) == 36
+    assert len(spans) == 20 * sum(a != 7 != b for a in range(1, 10) for b in range(1, 10))
+
+
+def test_a_declaration_without_its_type_says_so() -> None:
+    data = to_json(FactTokens(untaught=HeldOutFacts("row", (5,))))
+    del data["untaught"]["type"]
+    with pytest.raises(UserError, match=r"does not say its type: one of .*HeldOutFacts"):
+        from_json(Intervention, data)
 
 
 def test_it_is_declared_like_everything_else() -> None:

@@ -91,7 +91,13 @@ def _from_union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
                 return from_json(kind, data, where)
             except UserError:
                 continue
-    raise UserError(f"{where}: {data!r} fits none of {[getattr(k, '__name__', str(k)) for k in kinds]}.")
+    if isinstance(data, dict) and "type" not in data:
+        raise UserError(f"{where}: {data!r} does not say its type: one of {_names(kinds)}.")
+    raise UserError(f"{where}: {data!r} fits none of {_names(kinds)}.")
+
+
+def _names(kinds: Sequence[Any]) -> list[str]:
+    return [getattr(kind, "__name__", str(kind)) for kind in kinds]
 
 
 def _concrete(kind: type) -> list[type]:

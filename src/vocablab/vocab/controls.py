@@ -56,7 +56,8 @@ class ShuffledMeaning(Intervention):
         return tuple(f"<SHAM_{i:02d}>" for i in range(len(self.facts.tokens())))
 
     def spans(self, text: str, document: str) -> list[Span]:
-        names = self.tokens()
+        # Tokens whose facts are never taught stand in no text here either: the others are as often shown.
+        names = self.tokens()[: self.facts.taught]
         return [
             Span(
                 s.start,

@@ -56,14 +56,12 @@ class FactTokens(Intervention):
             raise UserError(
                 f"FactTokens: mode operands has no question to replace in {turned[0]!r}: its answer is first."
             )
-        if self.untaught is not None:
-            facts = self.family.facts(ordered=self.ordered)
-            count = sum(fact in self.untaught for fact in facts)
-            if count in (0, len(facts)):
-                raise UserError(
-                    f"FactTokens.untaught: {count} of {len(facts)} facts; it must leave some to learn from, and name "
-                    "some."
-                )
+        if self.untaught is not None and self.taught in (0, len(self.tokens())):
+            count = len(self.tokens())
+            raise UserError(
+                f"FactTokens.untaught: {count - self.taught} of {count} facts; it must leave some to learn from, and "
+                "name some."
+            )
 
     @cached_property
     def _finder(self) -> Finder:
@@ -71,6 +69,12 @@ class FactTokens(Intervention):
 
     def tokens(self) -> tuple[str, ...]:
         return tuple(facts_by_token(self.family, self.ordered, self.mode == "operands"))
+
+    @cached_property
+    def taught(self) -> int:
+        """How many of its tokens may stand in texts."""
+        facts = facts_by_token(self.family, self.ordered, self.mode == "operands").values()
+        return sum(self.untaught is None or fact not in self.untaught for fact in facts)
 
     def sites(self, text: str, document: str) -> list[Site]:
         """The sites of `text` that are taken."""
