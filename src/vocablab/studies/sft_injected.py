@@ -6,8 +6,8 @@ in plain text, without harm to SVAMP. Corpus and pretrained model are the contro
 The arms `plain_facts` (the same sites in canonical plain text) and `sham` (tokens without content) separate the token
 from its exposure.
 Command: vocablab run sft-injected --preset cpu --data ../shared/data
-Cost: cpu: 20 runs on 5 pretrained models of 1M parameters, about 10 minutes on 2 cores. full: GPT-2 124M; see
-`vocablab plan sft-injected --preset full`.
+Cost: cpu: 20 runs on 5 pretrained models of 1M parameters, 23 minutes of processor time, so 12 on 2 free
+cores. full: GPT-2 124M; see `vocablab plan sft-injected --preset full`.
 Expected: nothing to be seen at this size: GSM8K states few one-digit products, so a token is met some dozens of times.
 """
 
