@@ -10,14 +10,15 @@ from support.models import make_codec
 
 from vocablab.base.errors import UserError
 from vocablab.evaluate.answering import Answering, score_answers
-from vocablab.evaluate.forced_prefix import score_forced_prefix
+from vocablab.evaluate.forced_prefix import items_by_split, score_forced_prefix
 from vocablab.evaluate.model import Loaded, load
 from vocablab.evaluate.rows import Row
 from vocablab.evaluate.run import token_use
+from vocablab.facts.held_out import HeldOutFacts
 from vocablab.tasks.arithmetic import Arithmetic
 from vocablab.tasks.task import Item
 from vocablab.vocab.codec import Codec
-from vocablab.vocab.interventions import NoChange
+from vocablab.vocab.interventions import FactTokens, NoChange
 
 ITEM = Item(
     "q", "q", "table", "User: What is 6 times 9?\nAssistant:", " 6 * 9 = 54. The answer is 54.", "54",
@@ -108,6 +109,17 @@ def test_forced_prefix_knows_a_planted_fact(codec: Codec, favouring: Callable[[i
     pieces = rows[("pieces", "MUL:6,9=54")]
     assert (pieces.prompt, pieces.raw_bytes) == ("<MUL_6_9_", 3)
     assert pieces.n_tokens >= 2
+
+
+def test_forced_prefix_asks_for_untaught_tokens_by_themselves(favouring: Callable[[int, Codec], Path]) -> None:
+    rule = FactTokens(untaught=HeldOutFacts("operand", (7,)))
+    rows = score_forced_prefix(load(favouring(7, make_codec(rule)), "cpu"), "r", 16)
+    hidden = {fact.key for fact in rule.family.facts(ordered=False) if 7 in fact.operands}
+    assert {row.item_id for row in rows if row.split == "untaught"} == hidden
+    assert items_by_split(rule) == {"facts": 36, "untaught": 9}
+    for split, count in items_by_split(rule).items():
+        assert sum(row.split == split for row in rows) == 2 * count
+    assert not items_by_split(NoChange())
 
 
 def test_forced_prefix_needs_fact_tokens(favouring: Callable[[int, Codec], Path]) -> None:

@@ -4,6 +4,8 @@ Modes: ``pieces`` spells the beginning of a name out in ordinary tokens, ``<MUL_
 among the family's answers; ``token`` asks ``What is 6 * 9?`` in the prompt template and chooses among the tokens.
 """
 
+from collections import Counter
+
 import numpy as np
 
 from vocablab.evaluate.choosing import certainty
@@ -15,6 +17,7 @@ from vocablab.facts.families import Family
 from vocablab.tasks.answers import EXTRACTOR_VERSION
 from vocablab.tasks.task import chat_prompt
 from vocablab.vocab.forms import question_text
+from vocablab.vocab.intervention import Intervention
 from vocablab.vocab.meaning import family_of, is_untaught
 
 FORCED_PREFIX = "forced_prefix"
@@ -31,6 +34,14 @@ def known_facts(loaded: Loaded) -> tuple[Family | None, dict[str, Fact]]:
         return None, {}
     names = {family.token_name(fact): fact for fact in family.facts(ordered=True)}
     return family, {name: fact for name, fact in names.items() if name in loaded.codec.vocabulary.added_ids}
+
+
+def items_by_split(rule: Intervention) -> Counter[str]:
+    """How many facts are asked for in each split, by mode; a model with this intervention is not needed."""
+    family, tokens = family_of(rule), set(rule.tokens())
+    if family is None:
+        return Counter()
+    return Counter(_split(rule, fact) for fact in family.facts(ordered=True) if family.token_name(fact) in tokens)
 
 
 def score_forced_prefix(loaded: Loaded, run_id: str, batch_size: int) -> list[Row]:
@@ -55,7 +66,7 @@ def _pieces(loaded: Loaded, facts: dict[str, Fact], run_id: str, batch_size: int
             _row(
                 run_id,
                 PIECES,
-                _split(loaded, fact),
+                _split(loaded.codec.intervention, fact),
                 fact,
                 prompts[name],
                 mine,
@@ -75,13 +86,14 @@ def _tokens(loaded: Loaded, family: Family, facts: dict[str, Fact], run_id: str,
     rows = []
     for i, name in enumerate(names):
         mine = [Scored(float(b), len(other), 1) for b, other in zip(bits[i], names, strict=True)]
-        rows.append(_row(run_id, TOKEN, _split(loaded, facts[name]), facts[name], prompts[i][1], mine, i, names))
+        split = _split(loaded.codec.intervention, facts[name])
+        rows.append(_row(run_id, TOKEN, split, facts[name], prompts[i][1], mine, i, names))
     return rows
 
 
-def _split(loaded: Loaded, fact: Fact) -> str:
+def _split(rule: Intervention, fact: Fact) -> str:
     """Facts whose tokens were never taught are asked for by themselves."""
-    return UNTAUGHT if is_untaught(loaded.codec.intervention, fact) else FACTS
+    return UNTAUGHT if is_untaught(rule, fact) else FACTS
 
 
 def _row(

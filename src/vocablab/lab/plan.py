@@ -14,6 +14,7 @@ from vocablab.analysis.estimates import Estimate
 from vocablab.analysis.planning import power
 from vocablab.analysis.scores import pair, read_study
 from vocablab.base.errors import RunError, UserError
+from vocablab.evaluate.forced_prefix import FORCED_PREFIX, items_by_split
 from vocablab.lab.stages import STAGES, makers, stages_of
 from vocablab.lab.study import Arm, Study
 from vocablab.model.network import ModelConfig
@@ -153,12 +154,17 @@ def _coverage(study: Study, data: Path | None) -> tuple[dict[str, int], dict[str
             key = f"{task.name}.{item.split}"
             items[key] = items.get(key, 0) + 1
             covered[key] = covered.get(key, 0) + bool(arm.intervention.spans(item.gold, item.item_id))
+    if arm.recipe.evaluate.forced_prefix:
+        items |= {f"{FORCED_PREFIX}.{split}": count for split, count in items_by_split(arm.intervention).items()}
     return items, {key: covered[key] / items[key] for key in covered}
 
 
 def detectable(claim: Claim, study: Study, items: dict[str, int], pilot: Path | None = None) -> dict[str, Any]:
     """What the plan can find of `claim` at 80 % power (`vocablab.analysis.planning`), as JSON values."""
-    number = sum(n for key, n in items.items() if key == claim.target or key.startswith(claim.target + "."))
+    # A task that is asked in several ways has as many items in each.
+    task, _, split = claim.target.partition(".")
+    target = task.partition(":")[0] + (f".{split}" if split else "")
+    number = sum(n for key, n in items.items() if key == target or key.startswith(target + "."))
     seeds, claims = len(study.seeds), len(study.primary)
     if pilot is None:
         found = power(claim, seeds, number, n_claims=claims)

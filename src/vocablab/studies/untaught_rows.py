@@ -4,7 +4,7 @@ Hypothesis: with `ComposedRows`, an MLP that makes every token's row of its part
 tokens can use one that it never met: it chooses the right one for a question more often than a model whose rows start
 as the mean of their pieces, and the probe `untaught` finds that a row helps in its own place. The presets hold facts
 out by row of the table, by operand and by result; the corpus states them in plain text, in both arms alike.
-Command: vocablab run untaught-rows --preset row (or operand, or result)
+Command: vocablab run untaught-rows --preset operand (or row, or result)
 Cost: 10 runs of a 1M-parameter model per preset, some ten minutes on 2 cores.
 Expected: no. Input and output rows are one table here, and as an output an untaught row is only ever pushed away.
 """
@@ -19,11 +19,11 @@ from vocablab.studies import quickstart
 from vocablab.vocab.interventions import FactTokens
 
 HELD_OUT = {
-    "row": HeldOutFacts("row", (5,)),
-    "operand": HeldOutFacts("operand", (6,)),
-    "result": HeldOutFacts("result", (12, 18, 24)),
+    "operand": HeldOutFacts("operand", (6, 8)),
+    "row": HeldOutFacts("row", (4, 5)),
+    "result": HeldOutFacts("result", (6, 8, 12, 18, 24)),
 }
-"""By preset: 5, 9 and 6 of the 45 products."""
+"""By preset: 17, 11 and 10 of the 45 products, enough for a difference of a half to be found."""
 
 
 def presets() -> dict[str, Study]:
@@ -32,8 +32,8 @@ def presets() -> dict[str, Study]:
 
 
 def study() -> Study:
-    """The preset `row`."""
-    return presets()["row"]
+    """The preset `operand`."""
+    return presets()["operand"]
 
 
 def _study(held_out: HeldOutFacts) -> Study:
@@ -50,5 +50,5 @@ def _study(held_out: HeldOutFacts) -> Study:
         seeds=(0, 1, 2, 3, 4),
         control="pieces",
         treatment="composed",
-        primary=(Benefit("forced_prefix:token.untaught", "acc", delta=0.2),),
+        primary=(Benefit("forced_prefix:token.untaught", "acc", delta=0.5),),
     )
