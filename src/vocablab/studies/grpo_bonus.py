@@ -6,7 +6,7 @@ drilled on facts, some of them in short stories, and never shown one of the word
 roadmap's first form, 0.1 for any token, right or wrong: its watch is expected to stop it. The arm `placebo` pays for
 tokens without content.
 Command: vocablab run grpo-bonus --preset cpu
-Cost: cpu: 20 runs on 5 pretrained models of 1M parameters, 23 minutes on 2 busy cores. full: GPT-2 124M on GSM8K; see
+Cost: cpu: 20 runs on 5 pretrained models of 1M parameters, 22 minutes on 2 busy cores. full: GPT-2 124M on GSM8K; see
 `vocablab plan grpo-bonus --preset full`.
 Expected: both gated arms gain on held-out problems. The bonus adds little to the reward for right answers, which nearly
 always use the right token here.
