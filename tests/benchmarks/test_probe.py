@@ -11,5 +11,8 @@ def test_it_prints_a_line_per_probe() -> None:
     command = [sys.executable, str(SCRIPT), "--quick", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert len(lines) == 11
+    assert [line.split("  ")[0] for line in lines] == [
+        "rows", "spectra", "linear probes", "linear probes of text", "exposures", "attention", "causes", "layers",
+        "retrieval", "composed rows", "untaught tokens", lines[-1].split("  ")[0],
+    ]  # fmt: skip
     assert lines[-1].startswith("together")
