@@ -30,7 +30,6 @@ from vocablab.vocab.controls import PlainTextFacts, ShuffledMeaning, WidenedMode
 from vocablab.vocab.digits import DigitTokens, Hybrid
 from vocablab.vocab.intervention import Intervention, NoChange
 from vocablab.vocab.interventions import FactTokens
-from vocablab.vocab.meaning import fact_rule
 
 PROBES: tuple[Callable[[Subject], Findings], ...] = (attention, causal, lens, retrieval, composed)
 WITH_TOKENS = [
@@ -44,6 +43,8 @@ WITH_TOKENS = [
     FactTokens(Addition(1, 5)),
     FactTokens(Rhyme()),
     Hybrid(FactTokens(), DigitTokens()),
+]
+WITH_UNTAUGHT = [
     FactTokens(untaught=HeldOutFacts("row", (5,))),
     FactTokens(mode="operands", untaught=HeldOutFacts("operand", (5,))),
     FactTokens(mode="annotate", untaught=HeldOutFacts("operand", (5,))),
@@ -83,11 +84,16 @@ def test_arms_with_fact_tokens(rule: Intervention, tmp_path: Path) -> None:
         # What a token annotates stands before it, so its row alone tells nothing.
         assert bool(found.measures) == (probe is not composed or mode_of(arm) != "annotate")
         assert not any("no tokens" in note for note in found.notes)
-    found = untaught(arm)
-    check(found)
-    facts = fact_rule(rule)
-    assert facts is not None
-    assert bool(found.measures) == (facts.untaught is not None and facts.mode != "annotate")
+    assert not untaught(arm).measures
+
+
+@pytest.mark.parametrize("rule", WITH_UNTAUGHT, ids=repr)
+def test_arms_with_untaught_tokens(rule: Intervention, tmp_path: Path) -> None:
+    arm = subject(rule, GPT2Config(2, 2, 16, 160), tmp_path)
+    for probe in (retrieval, composed, untaught):
+        found = probe(arm)
+        check(found)
+        assert bool(found.measures) == (probe is retrieval or mode_of(arm) != "annotate")
 
 
 @pytest.mark.parametrize("rule", WITHOUT, ids=repr)
