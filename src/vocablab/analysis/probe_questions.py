@@ -160,7 +160,10 @@ def _numbers(row: Row) -> str:
     for name, value in (("even attention", rules.even_of(row["note"])), ("chance", rules.chance_of(row["note"]))):
         if value is not None:
             said += f", {name} {decimals(value)}"
-    return said if row["adjusted"] is None else f"{said}, p {decimals(row['adjusted'])} after Holm"
+    if row["adjusted"] is None:
+        return said
+    p = "below 0.001" if row["adjusted"] < 0.001 else decimals(row["adjusted"])
+    return f"{said}, p {p} after Holm"
 
 
 def decimals(value: float | None, *, signed: bool = False) -> str:
