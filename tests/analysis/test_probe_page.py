@@ -116,6 +116,11 @@ def test_holm_counts_headlines_and_the_false_discovery_rate_all_measures_of_a_pr
     assert false_discovery_rates(mixed)[3] is None
 
 
+def test_a_tiny_p_is_not_said_to_be_zero() -> None:
+    (asked,) = [one for one in answers([kappa(0.3, 0.0001)]) if "periodic" in one["question"]]
+    assert "p below 0.001 after Holm" in reasons(asked)[0]
+
+
 def test_untaught_tokens_are_told_of_models_that_have_some() -> None:
     question = "Do tokens that stood in no text work at once?"
     others = [kappa(0.3, 0.01)]

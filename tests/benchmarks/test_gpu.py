@@ -1,13 +1,18 @@
 """The GPU script runs with what a bare machine has, and its cases are the recipes'."""
 
+import itertools
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from vocablab.base.modules import load_file
 from vocablab.lab.recipes import PRETRAINING
 from vocablab.training.budget import Tokens
+from vocablab.vocab.codec import Codec
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks/gpu.py"
@@ -44,6 +49,23 @@ def test_rehearsal_on_a_bare_machine(tmp_path: Path) -> None:
     assert set(report["checks"]) == {"cross entropy", "resume", "ddp", "fsdp", "answers", "log-probs", "probes"}
     assert all(len(model["losses"]["losses"]) == 20 for model in report["models"].values())
     assert all(one["tokens_per_second"] > 0 for model in report["models"].values() for one in model["speed"])
+
+
+def test_a_device_that_computes_something_else_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = load_file(str(ROOT / "benchmarks/gpu_models.py"), "gpu_models")
+    right, calls = models.model_of, itertools.count()
+
+    def model_of(codec: Codec, tiny: bool) -> Any:
+        model = right(codec, tiny)
+        # Every second one is the device's.
+        if next(calls) % 2:
+            model.transformer.h[0].mlp.c_fc.weight.data.mul_(2)
+        return model
+
+    monkeypatch.setattr(models, "model_of", model_of)
+    assert {name: check("cpu", True)["passed"] for name, check in models.CHECKS.items()} == dict.fromkeys(
+        models.CHECKS, False
+    )
 
 
 def test_cases_are_the_recipes() -> None:

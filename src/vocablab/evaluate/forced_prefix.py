@@ -37,7 +37,7 @@ def known_facts(loaded: Loaded) -> tuple[Family | None, dict[str, Fact]]:
 
 
 def items_by_split(rule: Intervention) -> Counter[str]:
-    """How many facts are asked for in each split, by mode; a model with this intervention is not needed."""
+    """How many facts each mode asks a model with this intervention for, by split."""
     family, tokens = family_of(rule), set(rule.tokens())
     if family is None:
         return Counter()

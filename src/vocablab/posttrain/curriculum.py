@@ -1,6 +1,5 @@
 """Which problems a training by reward works on: by their pass rates, measured at the start and, if declared, again."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from vocablab.base.errors import UserError
-from vocablab.base.files import write_json_atomically
+from vocablab.base.files import read_json, write_json_atomically
 from vocablab.base.random_streams import numpy_stream
 from vocablab.posttrain.rl import GRPO, Curriculum
 from vocablab.posttrain.watch import Stop
@@ -118,6 +117,6 @@ def _read(path: Path, count: int) -> dict[int, list[float]]:
     """What an interrupted run measured, by step."""
     found: dict[int, list[float]] = {}
     if path.exists():
-        for entry in json.loads(path.read_text(encoding="utf-8")):
+        for entry in read_json(path, "what an interrupted run measured"):
             found.setdefault(entry["step"], []).append(entry["pass_rate"])
     return {step: rates for step, rates in found.items() if len(rates) == count}

@@ -64,7 +64,7 @@ class RowAudit:
 
 
 def audit_rows(subject: Subject, which: str, unused: Sequence[int] = ()) -> RowAudit:
-    """Audit the table ``input`` or ``output``; `unused` as in `audit`."""
+    """Audit the table ``input`` or ``output``; `unused` are ids beside the padding that training never showed."""
     vocabulary = subject.codec.vocabulary
     table, ids = subject.table(which), np.array(subject.ids, dtype=np.int64)
     unseen = np.array([*range(vocabulary.size, min(vocabulary.padded_size, len(table))), *unused], dtype=np.int64)
@@ -91,13 +91,12 @@ def _cosine_distance(rows: np.ndarray, to: np.ndarray) -> np.ndarray:
     return 1 - np.where(lengths > 0, products / np.where(lengths > 0, lengths, 1.0), 0.0)
 
 
-def audit(subject: Subject, least: int = 100, unused: Sequence[int] = ()) -> Findings:
+def audit(subject: Subject, least: int = 100) -> Findings:
     """Which added tokens were hardly trained?
 
     Args:
         subject: the model.
         least: exposures that the study declared as the smallest dose.
-        unused: ids beside the padding that training never showed.
     """
     found, names = Findings(), [meaning.name for meaning in subject.meanings]
     if not names:
@@ -108,7 +107,7 @@ def audit(subject: Subject, least: int = 100, unused: Sequence[int] = ()) -> Fin
     else:
         found += _dose(subject, names, least)
     for place, which in places(subject).items():
-        found += _table(subject, place, audit_rows(subject, which, unused), names)
+        found += _table(subject, place, audit_rows(subject, which), names)
     return found
 
 

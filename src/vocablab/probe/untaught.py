@@ -37,6 +37,7 @@ MOST_ASKED = 16
 DRAWS = 5040
 """Ways to place the rows: all of them for up to seven facts, else as many drawn ones."""
 LEVEL = 0.05
+"""Above this no p-value counts (`vocablab.analysis.probe_rules`)."""
 
 
 def untaught(subject: Subject) -> Findings:
