@@ -5,7 +5,7 @@ tokens can use one that it never met: it chooses the right one for a question mo
 as the mean of their pieces, and the probe `untaught` finds that a row helps in its own place. The presets hold facts
 out by row of the table, by operand and by result; the corpus states them in plain text, in both arms alike.
 Command: vocablab run untaught-rows --preset operand (or row, or result)
-Cost: 10 runs of a 1M-parameter model per preset, some ten minutes on 2 cores.
+Cost: 10 runs of a 1M-parameter model per preset; the two of one seed take 81 to 109 s on 2 cores.
 Expected: no. Input and output rows are one table here, and as an output an untaught row is only ever pushed away.
 """
 
